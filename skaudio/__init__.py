@@ -1,0 +1,47 @@
+"""Recognise what is in a sound, in the manner of scikit-learn."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0.dev0"
+
+# Names are resolved on first use, so that `import skaudio` costs nothing and waveforms can be
+# loaded or features computed in worker processes that never import torch.
+_HOMES = {
+    "AudioClassifier": "skaudio.estimators",
+    "AudioLoader": "skaudio.audio",
+    "BandScaler": "skaudio.features",
+    "LogMelSpectrogram": "skaudio.features",
+    "MFCC": "skaudio.features",
+    "Spectrogram": "skaudio.features",
+    "TemporalStatistics": "skaudio.features",
+}
+_ROOMS = (
+    "audio", "callbacks", "datasets", "estimators", "exceptions",
+    "features", "layers", "metrics", "networks",
+)  # fmt: skip
+
+__all__ = [*_HOMES, *_ROOMS, "__version__"]
+
+if TYPE_CHECKING:
+    from skaudio.audio import AudioLoader as AudioLoader
+    from skaudio.estimators import AudioClassifier as AudioClassifier
+    from skaudio.features import MFCC as MFCC
+    from skaudio.features import BandScaler as BandScaler
+    from skaudio.features import LogMelSpectrogram as LogMelSpectrogram
+    from skaudio.features import Spectrogram as Spectrogram
+    from skaudio.features import TemporalStatistics as TemporalStatistics
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"skaudio.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'skaudio' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

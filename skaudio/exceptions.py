@@ -1,0 +1,19 @@
+"""Errors and warnings that are skaudio's own."""
+
+__all__ = ["AudioFormatError", "SampleRateError", "SkaudioWarning"]
+
+
+class AudioFormatError(ValueError):
+    """A clip or a sound file is not what it should be.
+
+    Raised for files that are missing, unreadable, empty or truncated, and for
+    clips without samples or of the wrong shape. The message names the clip.
+    """
+
+
+class SampleRateError(AudioFormatError):
+    """A sound file was recorded at another rate than the one expected."""
+
+
+class SkaudioWarning(UserWarning):
+    """Something works but is probably not what was meant."""

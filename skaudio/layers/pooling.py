@@ -1,0 +1,53 @@
+"""From a map of any length to one vector per clip."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from skaudio.layers.precision import widen
+
+__all__ = ["AttentionPooling"]
+
+
+class AttentionPooling(nn.Module):
+    r"""Weighted mean over positions, the weights learned.
+
+    Each position :math:`h` gets the score :math:`s \, u^\top \tanh(W h + b)`; the scores'
+    softmax over all positions gives the weights.
+
+    Parameters
+    ----------
+    n_channels : int
+        Channels of the map, kept in the output.
+    n_hidden : int, optional
+        Rows of :math:`W`; by default `n_channels`.
+    scale : float, default=0.3
+        The factor :math:`s`: small values stay near the plain mean.
+
+    Shape: input ``(batch, n_channels, n_bands, n_frames)``, mask ``(batch, 1, 1, n_frames)``;
+    output ``(batch, n_channels)``, in float64 in evaluation on a CPU (see
+    :func:`~skaudio.layers.precision.widen`).
+
+    References
+    ----------
+    .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech
+       Emotion Recognition", arXiv 2103.08310, 2021.
+    """
+
+    def __init__(self, n_channels: int, n_hidden: int | None = None, scale: float = 0.3) -> None:
+        super().__init__()
+        n_hidden = n_channels if n_hidden is None else n_hidden
+        self.hidden = nn.Linear(n_channels, n_hidden)
+        self.score = nn.Linear(n_hidden, 1, bias=False)
+        self.scale = scale
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool all positions of every clip."""
+        positions = x.flatten(2).transpose(1, 2)  # batch, position, channel
+        score = self.scale * self.score(torch.tanh(self.hidden(positions))).squeeze(2)
+        if mask is not None:
+            real = mask.expand(-1, 1, x.shape[2], -1).flatten(1)
+            score = score.masked_fill(~real, float("-inf"))
+        weight = torch.softmax(widen(score, self.training), dim=1)
+        return torch.einsum("bp,bpc->bc", weight, positions.to(weight.dtype))

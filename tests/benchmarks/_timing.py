@@ -1,0 +1,22 @@
+"""Side-by-side timing: all candidates take turns in one run, so that they share its noise."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+
+
+def compare(
+    candidates: dict[str, Callable[[], object]], repeats: int = 20, warmup: int = 2
+) -> dict[str, float]:
+    """Median seconds of each candidate over `repeats` rounds."""
+    for run in list(candidates.values()) * warmup:
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in candidates}
+    for _ in range(repeats):
+        for name, run in candidates.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return {name: statistics.median(times) for name, times in seconds.items()}

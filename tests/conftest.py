@@ -1,0 +1,28 @@
+import os
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+import torch
+
+mpl.use("Agg")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_torch_thread():
+    # On a busy two-core machine tiny networks run many times slower with two threads.
+    torch.set_num_threads(1)
+
+
+def _folder(variable):
+    folder = os.environ.get(variable)
+    return Path(folder) if folder and Path(folder).is_dir() else None
+
+
+@pytest.fixture(scope="session")
+def recordings():
+    """Folder with the real recordings, as ``SKAUDIO_DATA`` names it."""
+    folder = _folder("SKAUDIO_DATA")
+    if folder is None:
+        pytest.skip("needs real recordings: set SKAUDIO_DATA to a folder with their tables")
+    return folder
