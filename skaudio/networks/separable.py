@@ -1,0 +1,149 @@
+"""A small network of depthwise-separable convolutions within norm bounds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+
+from torch import Tensor, nn
+
+from skaudio._validation import Interval
+from skaudio.layers.constrained import ConstrainedHead
+from skaudio.layers.masking import frame_mask, shrink_lengths
+from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
+from skaudio.layers.pooling import AttentionPooling
+from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
+from skaudio.networks._base import BaseNetwork
+
+__all__ = ["SeparableNet"]
+
+
+class SeparableNet(BaseNetwork):
+    """Network of few parameters and few multiply-adds, for small corpora and small devices.
+
+    A 3 x 3 convolution, then separable convolutions: each channel is filtered on its own (the
+    filters' norms bounded), then channels are mixed. Every convolution is followed by batch
+    norm, ReLU and a halving of bands and frames. A last depthwise filter spans all bands that
+    are left, so that each channel has a spectral profile, as EEGNet [1]_ has a spatial filter
+    over all electrodes. Attention over time gives one vector per clip, a linear head with
+    bounded norms the logits. The bounds are EEGNet's, the separable convolutions Xception's [2]_.
+
+    Parameters
+    ----------
+    n_filters : tuple of int, default=(32, 64, 128)
+        Channels of each convolution. The first is a plain one.
+    kernel_size : tuple of int, default=(5, 5)
+        Bands and frames that a depthwise filter spans.
+    dropout : float, default=0.2
+        Share of the pooled channels dropped while training, in [0, 1).
+    depth_max_norm : float or None, default=1.0
+        Largest norm of a depthwise filter, > 0; None for no bound.
+    dense_max_norm : float or None, default=0.25
+        Largest norm of an output's weights in the head, > 0; None for no bound.
+
+    References
+    ----------
+    .. [1] Lawhern et al., "EEGNet: A Compact Convolutional Network for EEG-based Brain-Computer
+       Interfaces", Journal of Neural Engineering 15(5), 2018, arXiv 1611.08024.
+    .. [2] Chollet, "Xception: Deep Learning with Depthwise Separable Convolutions", CVPR 2017,
+       arXiv 1610.02357.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.networks import SeparableNet
+    >>> module = SeparableNet(n_filters=(8, 16)).build(n_bands=40, n_outputs=3)
+    >>> module(torch.randn(2, 1, 40, 100)).shape
+    torch.Size([2, 3])
+    """
+
+    _parameter_constraints: dict = {
+        "n_filters": [tuple, list],
+        "kernel_size": [tuple, list],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "depth_max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "dense_max_norm": [Interval(Real, 0, None, closed="neither"), None],
+    }
+
+    def __init__(
+        self,
+        n_filters: Sequence[int] = (32, 64, 128),
+        kernel_size: Sequence[int] = (5, 5),
+        dropout: float = 0.2,
+        depth_max_norm: float | None = 1.0,
+        dense_max_norm: float | None = 0.25,
+    ) -> None:
+        self.n_filters = n_filters
+        self.kernel_size = kernel_size
+        self.dropout = dropout
+        self.depth_max_norm = depth_max_norm
+        self.dense_max_norm = dense_max_norm
+
+    def _build(
+        self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
+    ) -> nn.Module:
+        _check_sizes("n_filters", self.n_filters)
+        _check_sizes("kernel_size", self.kernel_size, n_sizes=2)
+        return _SeparableModule(self, n_bands, n_outputs, n_channels)
+
+
+def _check_sizes(name: str, sizes: Sequence[int], n_sizes: int | None = None) -> None:
+    whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
+    if not whole or len(sizes) != (n_sizes or max(1, len(sizes))):
+        raise ValueError(
+            f"{name}={sizes!r}, but expected {n_sizes or 'one or more'} integers, each at least 1."
+        )
+
+
+class _SeparableModule(nn.Module):
+    def __init__(self, net: SeparableNet, n_bands: int, n_outputs: int, n_channels: int) -> None:
+        super().__init__()
+        first, last = net.n_filters[0], net.n_filters[-1]
+        bound, (size_bands, size_frames) = net.depth_max_norm, net.kernel_size
+        convs: list[nn.Module] = [nn.Conv2d(n_channels, first, 3, padding=1, bias=False)]
+        for n_in, n_out in pairwise(net.n_filters):
+            conv = SeparableConv2d(n_in, n_out, (size_bands, size_frames), depth_max_norm=bound)
+            convs.append(conv)
+        n_left = -(-n_bands // 2 ** len(convs))
+        self.input_norm = BandNorm(n_bands, n_channels)
+        self.blocks = nn.ModuleList(map(_Block, convs, net.n_filters))
+        self.profile = DepthwiseConv2d(last, 1, (n_left, 1), padding="valid", max_norm=bound)
+        self.profile_norm = MaskedBatchNorm2d(last)
+        self.pooling = AttentionPooling(last, n_hidden=_N_SCORE)
+        self.dropout = nn.Dropout(net.dropout)
+        self.head = ConstrainedHead(last, n_outputs, max_norm=net.dense_max_norm)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
+        mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
+        x = _silence(self.input_norm(x, mask), mask)
+        for block in self.blocks:
+            x = block(x, mask)
+            if lengths is not None:
+                lengths = shrink_lengths(lengths, 2)
+                mask = frame_mask(lengths, x.shape[-1])
+        x = self.profile_norm(self.profile(x), mask).relu()  # batch, channel, 1, frame
+        return self.head(self.dropout(self.pooling(x, mask)))
+
+
+class _Block(nn.Module):
+    """Convolution, batch norm, ReLU, and the maximum over 2 x 2 cells."""
+
+    def __init__(self, conv: nn.Module, n_channels: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = MaskedBatchNorm2d(n_channels)
+        self.pool = nn.MaxPool2d(2, ceil_mode=True)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Halve ``(batch, channel, band, frame)``; padding comes and leaves as zeros."""
+        return self.pool(_silence(self.norm(self.conv(x), mask).relu(), mask))
+
+
+# A score per position needs few directions; one for each channel would outweigh all the rest.
+_N_SCORE = 8
+
+
+def _silence(x: Tensor, mask: Tensor | None) -> Tensor:
+    return x if mask is None else x * mask
