@@ -1,0 +1,173 @@
+"""Parts of a feature hidden, after SpecAugment."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor
+
+from skaudio._validation import Interval
+from skaudio.augmentation._base import BaseAugmentation, Draws
+from skaudio.layers.masking import frame_mask
+
+__all__ = ["FrequencyMask", "TimeMask", "hide", "stripes"]
+
+
+_CONSTRAINTS: dict = {
+    **BaseAugmentation._parameter_constraints,
+    "n_masks": [Interval(Integral, 1, None, closed="left")],
+    "max_width": [Interval(Real, 0, 1, closed="right")],
+}
+
+
+class TimeMask(BaseAugmentation):
+    """Hide stretches of time in features.
+
+    Parameters
+    ----------
+    n_masks : int, default=2
+        Stretches per clip, >= 1. They may overlap.
+    max_width : float, default=0.1
+        Largest width as a fraction of the clip's frames, in (0, 1]. Widths are whole frames
+        from 0 to this, drawn uniformly, and so are the places.
+    probability : float, default=1.0
+        Chance of each clip to be changed, in [0, 1].
+
+    Notes
+    -----
+    Hidden cells get the mean of the clip's own frames, channel by channel.
+
+    References
+    ----------
+    .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+       Recognition", Interspeech 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.augmentation import TimeMask
+    >>> x = torch.arange(8.0).view(1, 1, 1, 8)
+    >>> mask = TimeMask(n_masks=1, max_width=0.5)
+    >>> mask.apply(x, torch.Generator().manual_seed(0), domain="feature").flatten().tolist()
+    [3.5, 3.5, 3.5, 3.0, 4.0, 5.0, 6.0, 7.0]
+    """
+
+    domains = frozenset(["feature"])
+    _parameter_constraints = _CONSTRAINTS
+
+    def __init__(
+        self, n_masks: int = 2, max_width: float = 0.1, *, probability: float = 1.0
+    ) -> None:
+        self.n_masks = n_masks
+        self.max_width = max_width
+        self.probability = probability
+
+    def _draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        return _draw_masks(shape[0], self.n_masks, generator)
+
+    def _change(
+        self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
+    ) -> Tensor:
+        width, start = draws
+        hidden = stripes(width, start, lengths, self.max_width, x.shape[-1])
+        return hide(x, hidden[:, None, None, :], lengths)
+
+
+class FrequencyMask(BaseAugmentation):
+    """Hide ranges of frequency in features.
+
+    Parameters
+    ----------
+    n_masks : int, default=2
+        Ranges per clip, >= 1. They may overlap.
+    max_width : float, default=0.2
+        Largest width as a fraction of the bands, in (0, 1]. Widths are whole bands from 0 to
+        this, drawn uniformly, and so are the places.
+    probability : float, default=1.0
+        Chance of each clip to be changed, in [0, 1].
+
+    Notes
+    -----
+    Hidden cells get the mean of the clip's own frames, channel by channel.
+
+    References
+    ----------
+    .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
+       Recognition", Interspeech 2019.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.augmentation import FrequencyMask
+    >>> x = torch.arange(8.0).view(1, 1, 8, 1)
+    >>> mask = FrequencyMask(n_masks=1, max_width=0.5)
+    >>> mask.apply(x, torch.Generator().manual_seed(0), domain="feature").flatten().tolist()
+    [3.5, 3.5, 3.5, 3.0, 4.0, 5.0, 6.0, 7.0]
+    """
+
+    domains = frozenset(["feature"])
+    _parameter_constraints = _CONSTRAINTS
+
+    def __init__(
+        self, n_masks: int = 2, max_width: float = 0.2, *, probability: float = 1.0
+    ) -> None:
+        self.n_masks = n_masks
+        self.max_width = max_width
+        self.probability = probability
+
+    def _draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        return _draw_masks(shape[0], self.n_masks, generator)
+
+    def _change(
+        self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
+    ) -> Tensor:
+        width, start = draws
+        n_bands = torch.full_like(lengths, x.shape[-2])
+        hidden = stripes(width, start, n_bands, self.max_width, x.shape[-2])
+        return hide(x, hidden[:, None, :, None], lengths)
+
+
+def _draw_masks(n_clips: int, n_masks: int, generator: torch.Generator) -> Draws:
+    width, start = torch.rand(2, n_clips, n_masks, generator=generator)
+    return width, start
+
+
+def stripes(width: Tensor, start: Tensor, sizes: Tensor, max_width: float, n_cells: int) -> Tensor:
+    """Mark the cells along one axis that any of a clip's masks covers.
+
+    Parameters
+    ----------
+    width, start : Tensor of shape (batch, n_masks)
+        Draws in [0, 1).
+    sizes : Tensor of shape (batch,)
+        Cells of each clip, integers.
+    max_width : float
+        As a fraction of the clip's cells.
+    n_cells : int
+        Cells of the batch.
+
+    Returns
+    -------
+    Tensor of shape (batch, n_cells), bool
+    """
+    # Half a thousandth of a cell forgives fractions that are not exact, such as 0.29 * 100.
+    largest = torch.floor(sizes * max_width + 5e-4)[:, None]
+    width = torch.floor(width * (largest + 1))
+    start = torch.floor(start * (sizes[:, None] - width + 1))
+    cell = torch.arange(n_cells, device=sizes.device)[:, None]  # cell, mask
+    covered = (cell >= start[:, None]) & (cell < (start + width)[:, None])
+    return covered.any(dim=-1)
+
+
+def hide(x: Tensor, hidden: Tensor, lengths: Tensor) -> Tensor:
+    """Give hidden cells of features the mean over the clip's own frames.
+
+    `x` is ``(batch, n_channels, n_bands, n_frames)``, `hidden` of a shape that expands to it,
+    `lengths` the frames of each clip, ``(batch,)``.
+    """
+    real = frame_mask(lengths, x.shape[-1])
+    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    count = lengths.clamp(min=1)[:, None, None, None] * x.shape[-2]
+    mean = torch.where(real, wide, 0).sum((-2, -1), keepdim=True) / count
+    return torch.where(hidden, mean, wide)

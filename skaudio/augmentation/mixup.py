@@ -1,0 +1,68 @@
+"""Mixtures of two clips."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["draw_mixup", "mix"]
+
+
+def draw_mixup(n_clips: int, alpha: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Draw which clips of a batch are mixed, and by how much.
+
+    Parameters
+    ----------
+    n_clips : int
+        Clips of the batch.
+    alpha : float
+        The shares come from Beta(alpha, alpha), > 0: near 0 and 1 for a small `alpha`, near
+        one half for a large one.
+    generator : torch.Generator
+        On the CPU. All chance comes from it.
+
+    Returns
+    -------
+    partner : Tensor of shape (n_clips,), int64
+        For each clip another one, a permutation; a clip may be its own partner.
+    share : Tensor of shape (n_clips,), float32
+        Share of the clip itself in [0, 1]; the rest is its partner's. The loss is shared in
+        the same way.
+
+    Raises
+    ------
+    ValueError
+        If `alpha` is not positive.
+
+    References
+    ----------
+    .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    """
+    if not alpha > 0:
+        raise ValueError(f"mixup: alpha is {alpha}, but expected a number > 0.")
+    partner = torch.randperm(n_clips, generator=generator)
+    # torch draws Beta only from its global generator; numpy takes a seed of its own.
+    seed = torch.randint(2**62, (), generator=generator).item()
+    share = np.random.default_rng(int(seed)).beta(alpha, alpha, size=n_clips)
+    return partner, torch.from_numpy(share.astype(np.float32))
+
+
+def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
+    """Mix each clip of a batch with its partner.
+
+    Parameters
+    ----------
+    x : Tensor of shape (batch, ...)
+        Waveforms or features; in a padded batch a mixture is as long as the longer of the two.
+    partner : Tensor of shape (batch,), int64
+        Position of the other clip.
+    share : Tensor of shape (batch,)
+        Share of the clip itself, in [0, 1].
+
+    Returns
+    -------
+    Tensor of the same shape, dtype and device as `x`
+    """
+    share = share.to(x).view(-1, *[1] * (x.ndim - 1))
+    return share * x + (1 - share) * x[partner.to(x.device)]

@@ -1,0 +1,95 @@
+"""Noise in the background."""
+
+from __future__ import annotations
+
+from numbers import Real
+
+import torch
+from torch import Tensor
+
+from skaudio._validation import Interval, StrOptions
+from skaudio.augmentation._base import BaseAugmentation, Draws, uniform
+from skaudio.layers.masking import frame_mask
+
+__all__ = ["AdditiveNoise", "add_at_snr", "colour"]
+
+# Power falls with frequency as f ** -exponent.
+_EXPONENTS = {"white": 0, "pink": 1, "brown": 2}
+
+
+class AdditiveNoise(BaseAugmentation):
+    """Add Gaussian noise to waveforms at a given distance below the signal.
+
+    Parameters
+    ----------
+    snr_db : tuple of float (low, high), default=(10.0, 30.0)
+        Range of the signal-to-noise ratio in decibels, drawn uniformly. It is the ratio of the
+        mean powers over the clip's samples, and it is met exactly.
+    color : {"white", "pink", "brown"}, default="white"
+        Power over frequency: even, falling by 3 dB per octave, or by 6.
+    probability : float, default=1.0
+        Chance of each clip to be changed, in [0, 1].
+
+    Notes
+    -----
+    A silent clip stays silent.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.augmentation import AdditiveNoise
+    >>> x = torch.ones(1, 1000)
+    >>> noise = AdditiveNoise(snr_db=(20, 20)).apply(x, torch.Generator(), domain="waveform") - x
+    >>> round(noise.square().mean().item(), 4)
+    0.01
+    """
+
+    domains = frozenset(["waveform"])
+    _parameter_constraints: dict = {
+        **BaseAugmentation._parameter_constraints,
+        "color": [StrOptions(set(_EXPONENTS))],
+    }
+    _ranges = {"snr_db": Interval(Real, None, None, closed="neither")}
+
+    def __init__(
+        self,
+        snr_db: tuple[float, float] = (10.0, 30.0),
+        *,
+        color: str = "white",
+        probability: float = 1.0,
+    ) -> None:
+        self.snr_db = snr_db
+        self.color = color
+        self.probability = probability
+
+    def _draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
+        snr_db = uniform(self.snr_db, shape[0], generator)
+        return snr_db, torch.randn(shape, generator=generator)
+
+    def _change(
+        self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
+    ) -> Tensor:
+        snr_db, white = draws
+        return add_at_snr(x, colour(white, _EXPONENTS[self.color]), snr_db, lengths)
+
+
+def add_at_snr(x: Tensor, noise: Tensor, snr_db: Tensor, lengths: Tensor) -> Tensor:
+    """Add noise to waveforms, both ``(batch, n_samples)``, `snr_db` ``(batch,)`` below them."""
+    real = frame_mask(lengths, x.shape[-1])[:, 0, 0]
+    wide = x.to(noise.dtype)
+    ratio = _power(wide, real) / _power(noise, real).clamp(min=torch.finfo(noise.dtype).tiny)
+    return wide + torch.sqrt(ratio * torch.pow(10, -snr_db / 10))[:, None] * noise
+
+
+def colour(white: Tensor, exponent: int) -> Tensor:
+    """Filter white noise ``(batch, n_samples)`` so that its power falls as ``f ** -exponent``."""
+    if exponent == 0:
+        return white
+    spectrum = torch.fft.rfft(white)
+    frequency = torch.arange(spectrum.shape[-1], device=white.device, dtype=white.dtype)
+    # There is no power to fall from at 0 Hz; it gets that of the lowest frequency.
+    return torch.fft.irfft(spectrum * frequency.clamp(min=1) ** (-exponent / 2), white.shape[-1])
+
+
+def _power(x: Tensor, real: Tensor) -> Tensor:
+    return (x.square() * real).sum(-1) / real.sum(-1).clamp(min=1)
