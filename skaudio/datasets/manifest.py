@@ -1,0 +1,118 @@
+"""Sound files listed in a table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import Bunch
+
+from skaudio.exceptions import AudioFormatError
+
+__all__ = ["load_manifest"]
+
+_N_NAMED = 5
+
+
+def load_manifest(
+    manifest: str | os.PathLike[str] | pd.DataFrame,
+    *,
+    base_dir: str | os.PathLike[str] | None = None,
+    return_X_y: bool = False,
+) -> Any:
+    """Load a table of sound files and their labels.
+
+    Nothing is decoded: the result holds paths, for :class:`skaudio.AudioLoader` or an estimator
+    to read.
+
+    Parameters
+    ----------
+    manifest : str, pathlib.Path or DataFrame
+        A CSV file or a table with the columns ``file`` and ``label`` and any others, such as the
+        speaker. In a CSV file only an empty cell is a missing value: ``none`` and ``NA`` are
+        labels like any other.
+    base_dir : str or pathlib.Path, optional
+        Folder that relative paths start from: by default the folder of the CSV file, or the
+        current one for a DataFrame.
+    return_X_y : bool, default=False
+        Return ``(data, target)`` instead of a Bunch.
+
+    Returns
+    -------
+    clips : Bunch
+        data : ndarray of shape (n_clips,), str
+            Path of each clip, `base_dir` included.
+        target : ndarray of shape (n_clips,)
+            The labels, of the kind they are in the table.
+        frame : DataFrame
+            The table, with the paths of `data` as ``file``.
+        one ndarray of shape (n_clips,) for each further column, under the column's name
+            A column called data, target or frame is in ``frame`` only.
+    (data, target) : tuple
+        With ``return_X_y=True``.
+
+    Raises
+    ------
+    AudioFormatError
+        If files are missing; they are counted and the first few named.
+    ValueError
+        If a column is missing, the table is empty, or a cell of the two columns is.
+
+    Examples
+    --------
+    >>> from skaudio.datasets import load_manifest
+    >>> clips = load_manifest("emodb.csv")  # doctest: +SKIP
+    >>> clips.data[0], clips.target[0], clips.speaker[0]  # doctest: +SKIP
+    ('emodb/wav/03a01Fa.wav', 'happiness', 3)
+    """
+    if isinstance(manifest, pd.DataFrame):
+        name, frame, folder = "The manifest", manifest.copy(), Path()
+    else:
+        name, folder = os.fspath(manifest), Path(manifest).parent
+        frame = pd.read_csv(
+            manifest, dtype={"file": str}, keep_default_na=False, na_values=[""],
+            skipinitialspace=True,
+        )  # fmt: skip
+    _check_table(name, frame)
+    folder = folder if base_dir is None else Path(base_dir)
+    frame["file"] = [str(folder / file) for file in frame["file"]]
+    _check_files(name, frame["file"].tolist(), folder)
+    clips = Bunch(**{str(column): frame[column].to_numpy() for column in frame})
+    clips.update(
+        data=np.asarray(frame["file"].tolist(), dtype=str),
+        target=frame["label"].to_numpy(),
+        frame=frame,
+    )
+    del clips["file"], clips["label"]
+    return (clips.data, clips.target) if return_X_y else clips
+
+
+def _check_table(name: str, frame: pd.DataFrame) -> None:
+    missing = [column for column in ("file", "label") if column not in frame]
+    if missing:
+        raise ValueError(
+            f"{name}: has the columns {list(frame.columns)}, expected also {missing}. "
+            "Rename the columns that hold the paths and the labels to file and label."
+        )
+    if len(frame) == 0:
+        raise ValueError(f"{name}: has no rows, expected one per clip. List at least one file.")
+    for column in ("file", "label"):
+        rows = np.flatnonzero(frame[column].isna())
+        if len(rows) > 0:
+            raise ValueError(
+                f"{name}: {len(rows)} of {len(frame)} rows have no {column}, first row {rows[0]} "
+                "(counted from 0), expected one in each. Fill the cells or drop the rows."
+            )
+
+
+def _check_files(name: str, files: list[str], folder: Path) -> None:
+    missing = [file for file in files if not Path(file).is_file()]
+    if missing:
+        named = ", ".join(missing[:_N_NAMED]) + (" ..." if len(missing) > _N_NAMED else "")
+        raise AudioFormatError(
+            f"{name}: {len(missing)} of {len(files)} files are missing: {named}. "
+            f"Check base_dir, which relative paths start from: now {folder.absolute()}."
+        )
