@@ -1,0 +1,295 @@
+"""Convolutional network whose kernels answer at several tempi."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+from numbers import Integral, Real
+
+import torch
+from torch import Tensor, nn
+
+from skaudio._validation import Interval, StrOptions
+from skaudio.layers.level_norm import LevelNorm
+from skaudio.layers.masking import frame_mask, shrink_lengths
+from skaudio.layers.multiscale import MultiscaleConv2d
+from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
+from skaudio.layers.pooling import AttentionPooling
+from skaudio.layers.precision import LinearHead
+from skaudio.networks._base import BaseNetwork
+from skaudio.networks._sizes import check_counts, check_pairs
+
+__all__ = ["MTSNet"]
+
+_N_SCORE = 64
+
+
+class MTSNet(BaseNetwork):
+    """Small convolutional network with multi-time-scale kernels.
+
+    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout look at what is left of
+    the bands together, attention weighs the frames, so that clips may be of any length, and a
+    linear layer answers.
+
+    Parameters
+    ----------
+    n_filters : tuple of int, default=(8, 16, 32)
+        Kernels of each block; its length is the number of blocks.
+    kernel_size : tuple of int, or tuple of such tuples, default=(3, 5)
+        Bands and frames that a kernel spans, for all blocks or one by one.
+    tempo_factors : tuple of float, default=(0.7, 1.428)
+        Stretches of time at which the kernels answer beside their own: 0.7 fits what is spoken
+        faster, 1.428 slower. ``()`` makes a plain convolutional network.
+    pool_size : tuple of int, or tuple of such tuples, default=(2, 2)
+        Bands and frames of which a block keeps the maximum, for all blocks or one by one.
+        ``(1, 1)`` keeps everything.
+    multiscale_blocks : tuple of int, optional
+        Positions of the blocks that answer at several tempi, 0 being the first; by default all.
+    padding : {"same", "valid"}, default="same"
+        Whether convolutions keep the size of their input or lose the border, for which the
+        number of frames has to be fixed (``pooling="flatten"``).
+    pooling : {"attention", "flatten"}, default="attention"
+        What becomes of the frames: a weighted mean with learned weights, or all of them side by
+        side, for clips of one length only.
+    n_hidden : int, optional
+        Size of a dense layer with ReLU before the last one; by default there is none.
+    dropout : float, default=0.2
+        Share of values left out after each block and the dense layer while training.
+    level_norm : bool, default=True
+        Subtract each clip's mean, so that the gain of a recording does not matter. Clips of a
+        single band are left as they are: there, the level is all they have.
+    input_norm : bool, default=True
+        Normalise each band over the training set first, so that raw decibels are fine.
+    batch_norm : bool, default=True
+        Normalise after each convolution.
+    stretch_penalty_lambda : float, default=0.0
+        How much a stretched answer counts less than an unstretched one; see
+        :class:`~skaudio.layers.MultiscaleConv2d`.
+    training_mode : {"train_and_eval", "only_eval", "only_train", "only_gradients"}, \
+            default="train_and_eval"
+        When the stretched kernels take part; see :class:`~skaudio.layers.MultiscaleConv2d`.
+    kernel_update : {"tied", "averaged"}, default="tied"
+        How kernels learn from their stretched versions. ``averaged`` is the published way and
+        relies on the callback ``KernelAveraging``; averaging after every step smooths small
+        kernels over time, so that ``tied`` learns faster.
+
+    References
+    ----------
+    .. [1] Guizzo, Weyde and Leveson, "Multi-Time-Scale Convolution for Emotion Recognition from
+       Speech Audio Signals", ICASSP 2020, arXiv 2003.03375.
+
+    Examples
+    --------
+    >>> from skaudio.networks import MTSNet
+    >>> module = MTSNet().build(n_bands=64, n_outputs=10)
+
+    The paper's largest network (A3), for clips of 200 frames:
+
+    >>> network = MTSNet(
+    ...     n_filters=(10, 10), kernel_size=(5, 10), pool_size=((2, 2), (1, 1)), padding="valid",
+    ...     pooling="flatten", n_hidden=200, dropout=0.0, level_norm=False, input_norm=False,
+    ...     batch_norm=False, kernel_update="averaged",
+    ... )
+    >>> module = network.build(n_bands=128, n_outputs=7, n_frames=200)
+    """
+
+    _parameter_constraints: dict = {
+        "n_filters": [tuple, list],
+        "kernel_size": [tuple, list],
+        "tempo_factors": [tuple, list],
+        "pool_size": [tuple, list],
+        "multiscale_blocks": [tuple, list, None],
+        "padding": [StrOptions({"same", "valid"})],
+        "pooling": [StrOptions({"attention", "flatten"})],
+        "n_hidden": [Interval(Integral, 1, None, closed="left"), None],
+        "dropout": [Interval(Real, 0, 1, closed="left")],
+        "level_norm": ["boolean"],
+        "input_norm": ["boolean"],
+        "batch_norm": ["boolean"],
+        "stretch_penalty_lambda": [Interval(Real, 0, None, closed="left")],
+        "training_mode": [
+            StrOptions({"train_and_eval", "only_eval", "only_train", "only_gradients"})
+        ],
+        "kernel_update": [StrOptions({"tied", "averaged"})],
+    }
+
+    def __init__(
+        self,
+        n_filters: Sequence[int] = (8, 16, 32),
+        kernel_size: Sequence = (3, 5),
+        tempo_factors: Sequence[float] = (0.7, 1.428),
+        *,
+        pool_size: Sequence = (2, 2),
+        multiscale_blocks: Sequence[int] | None = None,
+        padding: str = "same",
+        pooling: str = "attention",
+        n_hidden: int | None = None,
+        dropout: float = 0.2,
+        level_norm: bool = True,
+        input_norm: bool = True,
+        batch_norm: bool = True,
+        stretch_penalty_lambda: float = 0.0,
+        training_mode: str = "train_and_eval",
+        kernel_update: str = "tied",
+    ) -> None:
+        self.n_filters = n_filters
+        self.kernel_size = kernel_size
+        self.tempo_factors = tempo_factors
+        self.pool_size = pool_size
+        self.multiscale_blocks = multiscale_blocks
+        self.padding = padding
+        self.pooling = pooling
+        self.n_hidden = n_hidden
+        self.dropout = dropout
+        self.level_norm = level_norm
+        self.input_norm = input_norm
+        self.batch_norm = batch_norm
+        self.stretch_penalty_lambda = stretch_penalty_lambda
+        self.training_mode = training_mode
+        self.kernel_update = kernel_update
+
+    def _build(
+        self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
+    ) -> nn.Module:
+        self._check(n_frames)
+        return _MTSModule(self, n_bands, n_outputs, n_frames, n_channels)
+
+    def _check(self, n_frames: int | None) -> None:
+        check_counts("n_filters", self.n_filters)
+        if self.padding == "valid" and self.pooling != "flatten":
+            raise ValueError(
+                "padding: got 'valid', which needs pooling='flatten', but pooling is "
+                f"{self.pooling!r}. Choose padding='same' for clips of any length."
+            )
+        if self.pooling == "flatten" and n_frames is None:
+            raise ValueError(
+                "pooling: got 'flatten', which needs clips of one length, but their lengths vary. "
+                "Choose pooling='attention', or cut and pad the clips to one length."
+            )
+        if not all(isinstance(f, Real) and 0 < f < math.inf for f in self.tempo_factors):
+            raise ValueError(
+                f"tempo_factors: got {self.tempo_factors!r}, but expected positive numbers."
+            )
+        places = range(len(self.n_filters))
+        if any(place not in places for place in self.multiscale_blocks or ()):
+            raise ValueError(
+                f"multiscale_blocks: got {self.multiscale_blocks!r}, but expected positions of "
+                f"the {len(places)} blocks, counted from 0."
+            )
+
+    def _conv(self, place: int, n_in: int, n_out: int, size: tuple[int, int]) -> nn.Conv2d:
+        """Make the convolution of the block at `place`."""
+        stretched = self.multiscale_blocks is None or place in self.multiscale_blocks
+        return MultiscaleConv2d(
+            n_in,
+            n_out,
+            size,
+            padding=self.padding,
+            bias=not self.batch_norm,
+            scale_factors=[(1.0, factor) for factor in self.tempo_factors if stretched],
+            stretch_penalty_lambda=self.stretch_penalty_lambda,
+            training_mode=self.training_mode,
+            kernel_update=self.kernel_update,
+            time_axis=-1,
+        )
+
+
+class _MTSModule(nn.Module):
+    def __init__(
+        self, net: MTSNet, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
+    ) -> None:
+        super().__init__()
+        self.n_frames = n_frames if net.pooling == "flatten" else None
+        n_blocks = len(net.n_filters)
+        sizes = check_pairs("kernel_size", net.kernel_size, n_blocks)
+        pools = check_pairs("pool_size", net.pool_size, n_blocks)
+        self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
+        self.input_norm = BandNorm(n_bands, n_channels) if net.input_norm else None
+        self.time_pools = [frames for _, frames in pools]
+        channels = pairwise([n_channels, *net.n_filters])
+        self.blocks = nn.ModuleList(
+            _Block(net._conv(place, *pair, sizes[place]), pools[place], net)
+            for place, pair in enumerate(channels)
+        )
+        lost = [size if net.padding == "valid" else (1, 1) for size in sizes]
+        n_rows = _size_left("bands", n_bands, [k for k, _ in lost], [p for p, _ in pools])
+        n_features = net.n_filters[-1] * n_rows
+        self.pooling: nn.Module
+        if self.n_frames is None:
+            self.pooling = AttentionPooling(n_features, n_hidden=_N_SCORE)
+        else:
+            self.pooling = _Flatten()
+            n_columns = _size_left("frames", self.n_frames, [k for _, k in lost], self.time_pools)
+            n_features *= n_columns
+        self.dense = None if net.n_hidden is None else LinearHead(n_features, net.n_hidden)
+        self.dropout = nn.Dropout(net.dropout)
+        self.head = LinearHead(net.n_hidden or n_features, n_outputs)
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
+        lengths = self._check_frames(x, lengths)
+        mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
+        x = self._normalise(x, mask)
+        for block, pool in zip(self.blocks, self.time_pools, strict=True):
+            x = block(x, mask)
+            if lengths is not None:
+                lengths = shrink_lengths(lengths, pool)
+                mask = frame_mask(lengths, x.shape[-1])
+        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)  # batch, channel and band
+        if self.dense is not None:
+            pooled = self.dropout(self.dense(pooled).relu())
+        return self.head(pooled)
+
+    def _check_frames(self, x: Tensor, lengths: Tensor | None) -> Tensor | None:
+        """Refuse other lengths than a fixed one; where it is fixed, nothing is padding."""
+        if self.n_frames is None:
+            return lengths
+        if x.shape[-1] != self.n_frames:
+            raise ValueError(
+                f"MTSNet: got clips of {x.shape[-1]} frames, but pooling='flatten' was built for "
+                f"{self.n_frames}. Cut or pad the clips, or choose pooling='attention'."
+            )
+        return None
+
+    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        for norm in (self.level_norm, self.input_norm):
+            x = x if norm is None else norm(x, mask)
+        return x if mask is None else x * mask
+
+
+class _Block(nn.Module):
+    """Convolution, batch norm, ReLU, pooling; padding comes and leaves as zeros."""
+
+    def __init__(self, conv: nn.Conv2d, pool_size: tuple[int, int], net: MTSNet) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = MaskedBatchNorm2d(conv.out_channels) if net.batch_norm else None
+        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
+        self.dropout = nn.Dropout(net.dropout)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        x = self.conv(x)
+        x = torch.relu(x if self.norm is None else self.norm(x, mask))
+        # After the ReLU a zero wins no maximum, so that pooling sees no padding either.
+        return self.dropout(self.pool(x if mask is None else x * mask))
+
+
+class _Flatten(nn.Module):
+    """Every frame's values side by side."""
+
+    def forward(self, x: Tensor, mask: None) -> Tensor:
+        return x.flatten(1)
+
+
+def _size_left(what: str, size: int, kernels: Sequence[int], pools: Sequence[int]) -> int:
+    """Bands or frames left after convolutions without padding and pooling by the ceiling."""
+    left = size
+    for kernel, pool in zip(kernels, pools, strict=True):
+        left = -(-(left - kernel + 1) // pool)
+        if left < 1:
+            raise ValueError(
+                f"MTSNet: {size} {what} are too few for these kernels without padding. "
+                "Choose padding='same', smaller kernels, or longer clips."
+            )
+    return left
