@@ -21,16 +21,26 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
+from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
+from sklearn.utils.validation import (
+    _check_feature_names_in as check_feature_names_in,
+)
+from sklearn.utils.validation import (
+    _check_sample_weight,
+    validate_data,
+)
 
 from skaudio.exceptions import AudioFormatError
 
 __all__ = [
+    "BaseComposition",
     "Clips",
     "HasMethods",
     "Interval",
     "Options",
     "StrOptions",
+    "check_feature_names_in",
     "check_features",
     "check_params",
     "check_paths",
@@ -42,6 +52,7 @@ __all__ = [
     "is_path",
     "take",
     "with_bands",
+    "wrap_output",
 ]
 
 Clips = NDArray[np.float32] | list[NDArray[np.float32]]
@@ -220,13 +231,15 @@ def _check_array(
     estimator: Any, X: Any, *, reset: bool, what: str, ndims: tuple[int, ...]
 ) -> NDArray[np.float32]:
     _refuse_pcm(getattr(X, "dtype", None), "X")
+    if not reset and getattr(X, "ndim", 0) - 1 in ndims:
+        _remember_axes(estimator, X.ndim - 1, reset=False)
     try:
         array = validate_data(
             estimator, X, reset=reset, dtype=np.float32, order="C", allow_nd=True,
             ensure_all_finite=False,
         )  # fmt: skip
     except ValueError as error:
-        if "features, but" not in str(error):
+        if "features, but" not in str(error) or getattr(X, "ndim", 2) != 2:
             raise
         raise ValueError(
             f"{error} A 2-D array keeps the width seen in fit; pass clips of other "
@@ -302,9 +315,11 @@ def _remember_axes(estimator: Any, ndim: int, *, reset: bool) -> None:
 
 
 def _check_finite(clips: Clips) -> None:
-    for i, clip in enumerate(clips):
-        # A sum is one cheap pass; it is finite only if every value is (or it overflows).
-        if np.isfinite(clip.sum(dtype=np.float64)):
+    with np.errstate(over="ignore", invalid="ignore"):
+        # A sum is one cheap pass; it is finite only if every value is, or it overflows.
+        totals = [clip.sum() for clip in clips]
+    for i, (clip, total) in enumerate(zip(clips, totals, strict=True)):
+        if np.isfinite(total) or np.isfinite(clip).all():
             continue
         name = "NaN" if np.isnan(clip).any() else "infinity or a value too large for float32"
         raise ValueError(

@@ -1,0 +1,237 @@
+"""Mel bands and their logarithm, shared by log-mel spectrogram and MFCC."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from skaudio._validation import Interval, StrOptions
+from skaudio.exceptions import SkaudioWarning
+from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, Spectra
+
+__all__ = [
+    "MEL_CONSTRAINTS",
+    "Decibels",
+    "LogMelPlan",
+    "NaturalLog",
+    "NoLog",
+    "mel_filters",
+    "warn_of_empty_bands",
+]
+
+MEL_CONSTRAINTS: dict[str, list[Any]] = {
+    **FRAMING_CONSTRAINTS,
+    "power": [Interval(Real, 0, None, closed="neither")],
+    "n_mels": [Interval(Integral, 1, None, closed="left")],
+    "fmin": [Interval(Real, 0, None, closed="left")],
+    "fmax": [Interval(Real, 0, None, closed="neither"), None],
+    "htk": ["boolean"],
+    "triangles": [StrOptions({"hz", "mel"})],
+    "amin": [Interval(Real, 0, None, closed="neither")],
+    "top_db": [Interval(Real, 0, None, closed="left"), None],
+    "n_jobs": [Integral, None],
+}
+
+
+def mel_filters(transformer: Any, norm: Any, n_fft: int) -> NDArray[np.float32]:
+    """Compute the filter bank that a transformer's parameters describe.
+
+    Parameters
+    ----------
+    transformer : object
+        With ``sample_rate``, ``n_mels``, ``fmin``, ``fmax``, ``htk`` and ``triangles``.
+    norm : {"slaney"}, float or None
+        As in :func:`librosa.filters.mel`.
+    n_fft : int
+
+    Returns
+    -------
+    ndarray of shape (n_mels, n_fft // 2 + 1)
+        Weights, >= 0.
+
+    Raises
+    ------
+    ValueError
+        If the range of frequencies is empty or goes beyond half the sample rate.
+    """
+    from librosa import filters
+
+    sample_rate, fmin = transformer.sample_rate, transformer.fmin
+    fmax = sample_rate / 2 if transformer.fmax is None else transformer.fmax
+    if fmax > sample_rate / 2:
+        raise ValueError(
+            f"fmax={fmax} Hz is above {sample_rate / 2:g} Hz, half of sample_rate={sample_rate}, "
+            "where nothing can be heard. Lower fmax, or leave fmax=None."
+        )
+    if fmin >= fmax:
+        raise ValueError(f"fmin={fmin} Hz is not below fmax={fmax:g} Hz. Lower fmin.")
+    settings = {"n_mels": transformer.n_mels, "fmin": fmin, "fmax": fmax, "htk": transformer.htk}
+    if transformer.triangles == "mel":
+        return _mel_triangles(sample_rate, n_fft, norm=norm, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of empty bands we warn ourselves
+        return filters.mel(sr=sample_rate, n_fft=n_fft, norm=norm, **settings)
+
+
+def warn_of_empty_bands(filters: NDArray[np.float32]) -> None:
+    """Warn if bands lie between two frequencies of the spectrum and so hear nothing."""
+    n_mels, n_bins = filters.shape
+    n_empty = int(np.count_nonzero(filters.max(axis=1) == 0))
+    if n_empty:
+        warnings.warn(
+            f"{n_empty} of {n_mels} mel bands are empty: they are narrower than the distance of "
+            f"two of the {n_bins} frequencies. Lower n_mels, raise n_fft or raise fmin.",
+            SkaudioWarning,
+            stacklevel=3,
+        )
+
+
+@dataclass(frozen=True)
+class Decibels:
+    """Decibels of a power, with the numbers of :func:`librosa.power_to_db`."""
+
+    ref: Any
+    amin: float
+    top_db: float | None
+
+    def floor(self, power: NDArray[np.float32]) -> float:
+        """Power below which one clip's values do not show."""
+        if self.top_db is None:
+            return self.amin
+        return max(self.amin, float(power.max()) * 10 ** (-self.top_db / 10))
+
+    def __call__(self, power: NDArray[np.float32]) -> None:
+        """Convert one clip's power in place."""
+        ref = self.ref
+        if callable(ref):
+            ref = ref(power)
+        elif ref == "max":
+            ref = power.max()
+        np.maximum(power, self.floor(power), out=power)
+        np.log(power, out=power)
+        power *= 10 / np.log(10)
+        power -= 10 * np.log10(max(self.amin, abs(float(ref))))
+
+
+@dataclass(frozen=True)
+class NaturalLog:
+    """Natural logarithm of a power plus `eps`."""
+
+    eps: float
+
+    def floor(self, power: NDArray[np.float32]) -> float:
+        """Power below which one clip's values do not show."""
+        return self.eps
+
+    def __call__(self, power: NDArray[np.float32]) -> None:
+        """Convert one clip's power in place."""
+        power += self.eps
+        np.log(power, out=power)
+
+
+@dataclass(frozen=True)
+class NoLog:
+    """The power as it is."""
+
+    def floor(self, power: NDArray[np.float32]) -> float:
+        """Power below which one clip's values do not show."""
+        return 0.0
+
+    def __call__(self, power: NDArray[np.float32]) -> None:
+        """Leave one clip's power alone."""
+
+
+# The rounding of a float32 spectrum has about 4e-15 of the mean power of all bins, in every bin.
+# A band of this share of the mean is then right to 1e-3 dB with a margin of four deviations.
+_SAFE_SHARE = 1e-5
+
+
+class LogMelPlan:
+    """From waveforms to log-mel spectrograms, all parameters resolved.
+
+    Spectra are computed in float32, and again in float64 for the frames of such a range that
+    float32's rounding would show in their weakest bands.
+
+    Parameters
+    ----------
+    framing : Framing
+    filters : ndarray of shape (n_mels, n_bins)
+    power : float
+        Exponent of the magnitude.
+    scale : Decibels, NaturalLog or NoLog
+    """
+
+    def __init__(
+        self,
+        framing: Framing,
+        filters: NDArray[np.float32],
+        power: float,
+        scale: Decibels | NaturalLog | NoLog,
+    ) -> None:
+        self.framing = framing
+        self.filters = filters
+        self.power = power
+        self.scale = scale
+        # Nearly all weights are zero, and a sparse product never starts threads of its own.
+        # The row below the bands is the mean over all bins.
+        mean = np.full((1, framing.n_bins), 1 / framing.n_bins, dtype=np.float32)
+        self._bands_and_mean = csr_array(np.concatenate([filters, mean]))
+        self._safe_share = _SAFE_SHARE * filters.sum(axis=1, keepdims=True)
+
+    def __call__(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        """Compute ``(n_mels, n_frames)`` for every clip."""
+        quick, exact = (Spectra(self.framing.window, dtype) for dtype in (np.float32, np.float64))
+        return [self._log_mel(clip, quick, exact) for clip in clips]
+
+    def _log_mel(
+        self, clip: NDArray[np.float32], quick: Spectra, exact: Spectra
+    ) -> NDArray[np.float32]:
+        frames = self.framing.frames(clip)
+        if self.power == 2:
+            bands, mean = self._mel(frames, quick)
+            visible = np.maximum(bands, self.scale.floor(bands))
+            doubtful = np.flatnonzero((visible < self._safe_share * mean).any(axis=0))
+            if len(doubtful):
+                bands[:, doubtful], _ = self._mel(frames[doubtful], exact)
+        else:
+            bands, _ = self._mel(frames, exact)
+        self.scale(bands)
+        return bands
+
+    def _mel(
+        self, frames: NDArray[np.float32], spectra: Spectra
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mel bands and the mean over all frequencies of every frame."""
+        result = np.empty((len(self.filters) + 1, len(frames)), dtype=np.float32)
+        for where, power in spectra.blocks(frames):
+            if self.power != 2:
+                np.power(power, self.power / 2, out=power)
+            result[:, where] = self._bands_and_mean @ power
+        return result[:-1], result[-1]
+
+
+def _mel_triangles(
+    sample_rate: float, n_fft: int, *, n_mels: int, fmin: float, fmax: float, htk: bool, norm: Any
+) -> NDArray[np.float32]:
+    """Triangles whose sides are straight over mel rather than over Hz, as HTK has them."""
+    import librosa
+
+    lowest, highest = librosa.hz_to_mel(np.array([fmin, fmax]), htk=htk)
+    edges = np.linspace(lowest, highest, n_mels + 2)[:, np.newaxis]
+    bins = librosa.hz_to_mel(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft), htk=htk)
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    filters = np.maximum(0, np.minimum(rising, falling))
+    if norm == "slaney":
+        hz = librosa.mel_to_hz(edges, htk=htk)
+        filters *= 2 / (hz[2:] - hz[:-2])
+    else:
+        filters = librosa.util.normalize(filters, norm=norm, axis=-1)
+    return filters.astype(np.float32)

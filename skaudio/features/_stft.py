@@ -1,0 +1,182 @@
+"""Frames of a waveform and their power spectra: the engine below every spectral feature."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from math import ceil
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+from numpy.typing import NDArray
+from scipy.fft import rfft
+
+from skaudio._validation import Interval, StrOptions
+
+__all__ = ["FRAMING_CONSTRAINTS", "Framing", "Spectra"]
+
+FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
+    "sample_rate": [Interval(Real, 0, None, closed="neither")],
+    "n_fft": [Interval(Integral, 2, None, closed="left"), None],
+    "hop_length": [Interval(Integral, 1, None, closed="left"), None],
+    "win_length": [Interval(Integral, 1, None, closed="left"), None],
+    "window": [str, tuple, "array-like", callable],
+    "center": ["boolean"],
+    "pad_mode": [StrOptions({"constant", "edge", "reflect", "symmetric"})],
+}
+
+# Frames are worked on in blocks of this many bytes: a block about fits a core's second-level
+# cache, and calls are long enough for threads not to queue for Python's lock.
+_BLOCK_BYTES = 2**19
+
+
+@dataclass(frozen=True, eq=False)
+class Framing:
+    """How a waveform is cut into windowed frames.
+
+    Parameters
+    ----------
+    window : ndarray of shape (n_fft,)
+        Float64.
+    hop_length : int
+        Samples from one frame to the next.
+    center : bool
+        Whether frame t is centred on sample ``t * hop_length`` rather than starting there.
+    pad_mode : str
+        As :func:`numpy.pad` names it; what lies before and behind a centred clip.
+    """
+
+    window: NDArray[np.float64]
+    hop_length: int
+    center: bool
+    pad_mode: str
+
+    @classmethod
+    def of(cls, transformer: Any) -> Framing:
+        """Read a transformer's parameters, filling in what it leaves open as librosa does."""
+        n_fft, win_length = transformer.n_fft, transformer.win_length
+        if n_fft is None:
+            longest = max(ceil(transformer.sample_rate / 40), win_length or 0, 2)
+            n_fft = 1 << (longest - 1).bit_length()
+        if win_length is None:
+            win_length = n_fft
+        if win_length > n_fft:
+            raise ValueError(
+                f"win_length={win_length} is longer than n_fft={n_fft}. "
+                "Make n_fft at least win_length, or leave n_fft=None."
+            )
+        hop_length = transformer.hop_length
+        if hop_length is None:
+            hop_length = max(win_length // 4, 1)
+        window = _window(transformer.window, win_length, n_fft)
+        return cls(window, hop_length, transformer.center, transformer.pad_mode)
+
+    @property
+    def n_fft(self) -> int:
+        """Samples of a frame."""
+        return len(self.window)
+
+    @property
+    def n_bins(self) -> int:
+        """Frequencies of a spectrum, from 0 Hz to half the sample rate."""
+        return self.n_fft // 2 + 1
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """Arguments of the torch layer that frames in the same way."""
+        return {
+            "window": self.window,
+            "hop_length": self.hop_length,
+            "center": self.center,
+            "pad_mode": self.pad_mode,
+        }
+
+    def n_frames(self, n_samples: int) -> int:
+        """Frames of a clip of `n_samples`; at least one."""
+        padded = n_samples + 2 * (self.n_fft // 2) * self.center
+        return 1 + max(padded - self.n_fft, 0) // self.hop_length
+
+    def frames(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Cut a waveform into overlapping frames, a view of shape ``(n_frames, n_fft)``."""
+        margin = self.n_fft // 2 if self.center else 0
+        behind = max(margin, self.n_fft - margin - len(waveform))
+        if self.center and self.pad_mode != "constant":
+            mode: Any = self.pad_mode
+            padded = np.pad(waveform, margin, mode=mode)
+        else:
+            padded = np.zeros(margin + len(waveform) + behind, dtype=np.float32)
+            padded[margin : margin + len(waveform)] = waveform
+        step = padded.itemsize
+        return as_strided(
+            padded,
+            shape=(self.n_frames(len(waveform)), self.n_fft),
+            strides=(self.hop_length * step, step),
+            writeable=False,
+        )
+
+
+class Spectra:
+    """Power spectra of frames, in buffers that are used again.
+
+    Not for use by two threads at once.
+
+    Parameters
+    ----------
+    window : ndarray of shape (n_fft,)
+    dtype : type
+        ``numpy.float64``, in which librosa computes, or ``numpy.float32``: faster, but its
+        rounding hides what is 80 dB below a loud tone.
+    """
+
+    def __init__(self, window: NDArray[np.float64], dtype: type = np.float64) -> None:
+        self._window = window.astype(dtype)
+        self._width = max(_BLOCK_BYTES // self._window.nbytes, 8)
+        self._frames = np.empty((self._width, len(window)), dtype=dtype)
+        self._power = np.empty((self._width, len(window) // 2 + 1), dtype=np.float32)
+
+    def blocks(self, frames: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield stretches of frames with their squared magnitudes.
+
+        Parameters
+        ----------
+        frames : ndarray of shape (n_frames, n_fft)
+            Still without the window.
+
+        Yields
+        ------
+        where : slice
+            Position among the frames.
+        power : ndarray of shape (n_bins, n_frames_of_block)
+            Squared magnitudes, >= 0; valid until the next block.
+        """
+        for start in range(0, len(frames), self._width):
+            block = frames[start : start + self._width]
+            count = len(block)
+            windowed = np.multiply(block, self._window, out=self._frames[:count])
+            spectra = rfft(windowed, axis=1, overwrite_x=True)
+            parts = spectra.view(windowed.dtype)  # real and imaginary parts in turn
+            np.square(parts, out=parts)
+            power = self._power[:count]
+            np.add(parts[:, ::2], parts[:, 1::2], out=power, casting="same_kind")
+            yield slice(start, start + count), power.T
+
+
+def _window(window: Any, win_length: int, n_fft: int) -> NDArray[np.float64]:
+    from librosa.filters import get_window
+    from librosa.util import pad_center
+
+    if not callable(window) and not isinstance(window, (str, tuple)):
+        window = np.asarray(window, dtype=np.float64)
+        if window.shape != (win_length,):
+            raise ValueError(
+                f"window has shape {window.shape}, but expected ({win_length},), as many values "
+                "as win_length."
+            )
+    try:
+        values = get_window(window, win_length, fftbins=True)
+    except ValueError as error:
+        raise ValueError(
+            f"window={window!r} is not a window of scipy.signal.get_window: {error}"
+        ) from None
+    return pad_center(np.asarray(values, dtype=np.float64), size=n_fft)

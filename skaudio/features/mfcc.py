@@ -1,0 +1,244 @@
+"""Mel-frequency cepstral coefficients and their deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skaudio._validation import Interval, Options, StrOptions, check_params
+from skaudio.features._base import WaveformTransformer
+from skaudio.features._mel import (
+    MEL_CONSTRAINTS,
+    Decibels,
+    LogMelPlan,
+    mel_filters,
+    warn_of_empty_bands,
+)
+from skaudio.features._stft import Framing
+
+__all__ = ["MFCC"]
+
+
+class MFCC(WaveformTransformer):
+    r"""Mel-frequency cepstral coefficients of every waveform.
+
+    With the numbers of ``librosa.feature.mfcc(...)`` and, below them, of
+    ``librosa.feature.delta(...)`` for the same settings, clip by clip. Takes waveforms of shape
+    ``(n_clips, n_samples)``, or a list of waveforms of several lengths; gives float32 features
+    of shape ``(n_clips, n_mfcc * (1 + deltas), n_frames)``, or a list of 2-D arrays.
+
+    Parameters
+    ----------
+    sample_rate : float, default=16000
+        Of the waveforms, in Hz.
+    n_mfcc : int, default=20
+        Coefficients, at most `n_mels`.
+    dct_type : {1, 2, 3}, default=2
+        Kind of cosine transform; see :func:`scipy.fft.dct`.
+    norm : {"ortho"} or None, default="ortho"
+        Normalisation of the cosine transform.
+    lifter : float, default=0
+        Where it is above 0, coefficient n (from 1) is multiplied by
+        :math:`1 + \frac{l}{2} \sin(\pi n / l)`.
+    deltas : {0, 1, 2}, default=0
+        How many derivatives in time are stacked below the coefficients as further bands.
+    delta_width : int, default=9
+        Frames that a derivative is estimated from, odd and at least 3. A clip with fewer is
+        lengthened for it by repeating its last frame.
+    n_fft : int, optional
+        Samples of a frame. By default the shortest power of two that holds 25 ms, and
+        `win_length` if that is given.
+    hop_length : int, optional
+        Samples from one frame to the next. By default ``win_length // 4``, as in
+        :func:`librosa.stft`: a quarter of `n_fft` unless `win_length` is given.
+    win_length : int, optional
+        Samples of the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
+    window : str, tuple, callable or array-like of shape (win_length,), default="hann"
+        As :func:`scipy.signal.get_window` takes it, periodic.
+    center : bool, default=True
+        Whether frame t is centred on sample ``t * hop_length``. If False, it starts there, and
+        a clip shorter than a frame is zero-padded behind to one frame.
+    pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
+        What lies before and behind a centred clip; see :func:`numpy.pad`.
+    power : float, default=2.0
+        Exponent of the magnitude: 2 for power, 1 for amplitude.
+    n_mels : int, default=64
+        Mel bands behind the coefficients.
+    fmin, fmax : float, default=0.0 and None
+        Lowest and highest frequency in Hz; `fmax` is half of `sample_rate` if None.
+    htk : bool, default=False
+        Whether mel is HTK's formula rather than Slaney's.
+    mel_norm : {"slaney"}, float or None, default="slaney"
+        Normalisation of the mel bands; `norm` of
+        :class:`~skaudio.features.LogMelSpectrogram`.
+    triangles : {"hz", "mel"}, default="hz"
+        Over which axis the sides of a band's triangle are straight.
+    amin : float, default=1e-10
+        Smaller mel powers are taken for this one.
+    top_db : float or None, default=80.0
+        Decibels more than this below the clip's largest are raised to it.
+    n_jobs : int, optional
+        Threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+
+    Notes
+    -----
+    The derivative of order d at a frame is that of the polynomial of degree d through the
+    `delta_width` frames around it in the sense of least squares (Savitzky and Golay). Near a
+    clip's ends it is taken over the first or last `delta_width` frames.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skaudio.features import MFCC
+    >>> MFCC(n_mfcc=13, deltas=2).fit_transform(np.zeros((2, 8000))).shape
+    (2, 39, 63)
+    """
+
+    _parameter_constraints: dict = {
+        **MEL_CONSTRAINTS,
+        "n_mfcc": [Interval(Integral, 1, None, closed="left")],
+        "dct_type": [Options(Integral, {1, 2, 3})],
+        "norm": [StrOptions({"ortho"}), None],
+        "lifter": [Interval(Real, 0, None, closed="left")],
+        "deltas": [Options(Integral, {0, 1, 2})],
+        "delta_width": [Interval(Integral, 3, None, closed="left")],
+        "mel_norm": [StrOptions({"slaney"}), Real, None],
+    }
+
+    def __init__(
+        self,
+        sample_rate=16000,
+        *,
+        n_mfcc=20,
+        dct_type=2,
+        norm="ortho",
+        lifter=0,
+        deltas=0,
+        delta_width=9,
+        n_fft=None,
+        hop_length=None,
+        win_length=None,
+        window="hann",
+        center=True,
+        pad_mode="constant",
+        power=2.0,
+        n_mels=64,
+        fmin=0.0,
+        fmax=None,
+        htk=False,
+        mel_norm="slaney",
+        triangles="hz",
+        amin=1e-10,
+        top_db=80.0,
+        n_jobs=None,
+    ):
+        self.sample_rate = sample_rate
+        self.n_mfcc = n_mfcc
+        self.dct_type = dct_type
+        self.norm = norm
+        self.lifter = lifter
+        self.deltas = deltas
+        self.delta_width = delta_width
+        self.n_fft = n_fft
+        self.hop_length = hop_length
+        self.win_length = win_length
+        self.window = window
+        self.center = center
+        self.pad_mode = pad_mode
+        self.power = power
+        self.n_mels = n_mels
+        self.fmin = fmin
+        self.fmax = fmax
+        self.htk = htk
+        self.mel_norm = mel_norm
+        self.triangles = triangles
+        self.amin = amin
+        self.top_db = top_db
+        self.n_jobs = n_jobs
+
+    def layer_arguments(self) -> dict[str, Any]:
+        """Give the arguments with which :class:`skaudio.layers.MFCC` computes the same.
+
+        Returns
+        -------
+        dict
+        """
+        plan = self._plan()
+        return {
+            **plan.log_mel.framing.layer_arguments(),
+            "filters": plan.log_mel.filters,
+            "cosines": plan.cosines,
+            "slopes": plan.slopes,
+            "power": self.power,
+            "amin": self.amin,
+            "top_db": self.top_db,
+        }
+
+    def _plan(self) -> _MFCCPlan:
+        check_params(self)
+        if self.n_mfcc > self.n_mels:
+            raise ValueError(
+                f"n_mfcc={self.n_mfcc} coefficients cannot be had from n_mels={self.n_mels} "
+                "bands. Raise n_mels or lower n_mfcc."
+            )
+        if self.delta_width % 2 == 0:
+            raise ValueError(f"delta_width={self.delta_width} is even, but expected an odd number.")
+        framing = Framing.of(self)
+        filters = mel_filters(self, self.mel_norm, framing.n_fft)
+        decibels = Decibels(1.0, self.amin, self.top_db)
+        log_mel = LogMelPlan(framing, filters, self.power, decibels)
+        return _MFCCPlan(log_mel, self._cosines(), self._slopes())
+
+    def _cosines(self) -> NDArray[np.float64]:
+        """Weights of shape ``(n_mfcc, n_mels)``: cosine transform and lifter in one."""
+        from scipy.fft import dct
+
+        basis = dct(np.eye(self.n_mels), axis=0, type=self.dct_type, norm=self.norm)[: self.n_mfcc]
+        if self.lifter > 0:
+            order = np.arange(1, 1 + self.n_mfcc)
+            basis *= 1 + self.lifter / 2 * np.sin(np.pi * order / self.lifter)[:, np.newaxis]
+        return basis
+
+    def _slopes(self) -> NDArray[np.float64]:
+        """Weights of shape ``(deltas, delta_width)`` of the frames around."""
+        from scipy.signal import savgol_coeffs
+
+        orders = range(1, 1 + self.deltas)
+        weights = [savgol_coeffs(self.delta_width, d, deriv=d, use="dot") for d in orders]
+        return np.array(weights).reshape(self.deltas, self.delta_width)
+
+    def _warn(self, plan: Any) -> None:
+        warn_of_empty_bands(plan.log_mel.filters)
+
+    def _band_names(self) -> list[str]:
+        kinds = ("mfcc", "mfcc_delta", "mfcc_delta2")[: 1 + self.deltas]
+        return [f"{kind}_{i}" for kind in kinds for i in range(self.n_mfcc)]
+
+
+@dataclass(frozen=True, eq=False)
+class _MFCCPlan:
+    log_mel: LogMelPlan
+    cosines: NDArray[np.float64]
+    slopes: NDArray[np.float64]
+
+    def __call__(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+        return [self._mfcc(log_mel) for log_mel in self.log_mel(clips)]
+
+    def _mfcc(self, log_mel: NDArray[np.float32]) -> NDArray[np.float32]:
+        cepstrum = self.cosines @ log_mel
+        bands = [cepstrum, *(_derivative(cepstrum, weights) for weights in self.slopes)]
+        return np.concatenate(bands, dtype=np.float32, casting="same_kind")
+
+
+def _derivative(bands: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    width, n_frames = len(weights), bands.shape[1]
+    bands = np.pad(bands, ((0, 0), (0, max(width - n_frames, 0))), mode="edge")
+    inner = np.lib.stride_tricks.sliding_window_view(bands, width, axis=1) @ weights
+    # A polynomial of degree d has one d-th derivative everywhere: the ends repeat the last.
+    ends = ((0, 0), (width // 2, width // 2))
+    return np.pad(inner, ends, mode="edge")[:, :n_frames]
