@@ -1,0 +1,180 @@
+"""Differentiable temporal resolution: keep the frames that matter, merge the rest."""
+
+from __future__ import annotations
+
+from os import PathLike
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skaudio.layers._resolution_pictures import draw_clips
+from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
+from skaudio.layers.resolution import ResolutionLayer, real_frames, wide
+
+__all__ = ["DiffRes"]
+
+
+class DiffRes(ResolutionLayer):
+    r"""Merge the frames of a spectrogram into fewer, the important ones keeping their own.
+
+    A small convolutional network gives each frame a score. The scores, scaled to sum to
+    :math:`M = \lfloor T (1 - d) + 10^{-9} \rfloor`, are lengths: laid end to end and cut into
+    :math:`M` slots of length 1, they say how much of each frame goes into which slot. An
+    important frame fills a slot of its own; many unimportant ones share one. All of it is
+    differentiable, so that the scores are learned from the task. Time and memory are linear in
+    :math:`T`.
+
+    Parameters
+    ----------
+    in_t_dim : int
+        Frames of a typical clip. It sizes the positional table only: clips of any length may be
+        given.
+    in_f_dim : int
+        Bands.
+    dimension_reduction_rate : float
+        Share :math:`d` of the frames to remove, in [0, 1).
+    learn_pos_emb : bool, default=False
+        Whether the positional table is learned. Its rows beyond `in_t_dim` stay sinusoids.
+
+    Attributes
+    ----------
+    scorer : FrameConvStack
+        Gives the logit of each frame's score.
+    feature_channels : int
+        Channels of ``feature``: average, maximum, resolution encoding.
+
+    Raises
+    ------
+    ValueError
+        If the rate is out of range or leaves no frame.
+
+    Notes
+    -----
+    The input is the natural logarithm of power: scores and maxima mean something on that scale
+    only, so normalise behind this layer, not in front of it.
+
+    State dicts of the authors' code load as they are. What differs from that code: any number of
+    bands and frames; a clip's result does not depend on its neighbours; the maximum follows its
+    definition where a frame has under 0.01 of a slot; M does not lose one to rounding; the
+    running sum is in float64.
+
+    References
+    ----------
+    .. [1] Liu et al., "Learning Temporal Resolution in Spectrogram for Audio Classification",
+       arXiv 2210.01719, 2022.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.layers.diffres import DiffRes
+    >>> model = DiffRes(in_t_dim=100, in_f_dim=64, dimension_reduction_rate=0.75)
+    >>> model(torch.randn(2, 100, 64))["feature"].shape
+    torch.Size([2, 3, 25, 64])
+    """
+
+    feature_channels = 3
+
+    def __init__(
+        self,
+        in_t_dim: int,
+        in_f_dim: int,
+        dimension_reduction_rate: float,
+        learn_pos_emb: bool = False,
+    ) -> None:
+        super().__init__(in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb)
+        self.in_f_dim = in_f_dim
+        self.scorer = FrameConvStack(scorer_widths(in_f_dim))
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, *, return_weight: bool = False
+    ) -> dict[str, Any]:
+        """Score, warp and aggregate a batch.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_frames, in_f_dim)
+            Natural logarithm of power.
+        lengths : Tensor of shape (batch,), optional
+            Frames of each clip in a padded batch. A clip's result is the one it has alone.
+        return_weight : bool, default=False
+            Add the dense ``weight`` of shape ``(batch, n_frames, M)``, whose size is quadratic in
+            the number of frames.
+
+        Returns
+        -------
+        dict
+            - ``x``: the input;
+            - ``score``: share of a slot that each frame fills, in [0, 1], shape
+              ``(batch, n_frames, 1)``;
+            - ``avgpool``, ``maxpool``: log power, shape ``(batch, M, in_f_dim)``;
+            - ``resolution_enc``: the positional table, warped alike, in [-1, 1];
+            - ``feature``: these three, stacked, shape ``(batch, 3, M, in_f_dim)``;
+            - ``lengths``: frames kept of each clip, shape ``(batch,)``; M is the largest, slots
+              beyond hold ln(1e-12) and 0;
+            - ``guide_loss``: a scalar to add to the loss;
+            - ``guide_loss_total``, ``activeness``, ``score_mask``: see
+              :func:`~skaudio.layers.guide_loss.guide_terms`; the last of shape
+              ``(batch, n_frames, 1)``.
+
+        Raises
+        ------
+        ValueError
+            If the shape or the lengths do not fit, or a clip would lose all its frames.
+        """
+        warped = self.reduce(x, lengths)
+        ret = pack(x, warped, warped_axis=1) | {"lengths": warped["n_slots"]}
+        return ret | {"weight": self.weight(warped)} if return_weight else ret
+
+    def reduce(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
+        """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
+        real, sizes = real_frames(x, lengths, self.in_f_dim)
+        padded = None if lengths is None else real
+        log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
+        raw = torch.sigmoid(wide(self.scorer(log_power, padded)))[..., 0]
+        power = wide(log_power).exp()
+        return self.warp(power, raw, power.mean(2), real, sizes)
+
+    def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
+        """Draw score, spectrogram, warped spectrogram and resolution encoding of each clip.
+
+        Parameters
+        ----------
+        ret : dict
+            What a call gave.
+        savepath : str or path-like, default="."
+            Folder, made where missing, for ``0.png``, ``1.png`` and so on, ten at most.
+        """
+        draw_clips(ret, savepath)
+
+
+def pack(x: Tensor, warped: dict[str, Any], warped_axis: int) -> dict[str, Any]:
+    """Bring the result of a warp into the axes ``(batch, frame, band)`` and the words of `DiffRes`.
+
+    Parameters
+    ----------
+    x : Tensor of shape (batch, n_frames, n_bands)
+    warped : dict
+        What :meth:`~skaudio.layers.resolution.ResolutionLayer.warp` gave.
+    warped_axis : {1, 2}
+        Axis of `x` that was warped: frames or bands.
+
+    Returns
+    -------
+    dict
+    """
+    other = 3 - warped_axis
+    maps = {
+        name: warped[name] if warped_axis == 1 else warped[name].transpose(1, 2)
+        for name in ("avgpool", "maxpool", "resolution_enc")
+    }
+    return {
+        "x": x,
+        "score": warped["score"].unsqueeze(other),
+        **maps,
+        "feature": torch.stack(list(maps.values()), dim=1),
+        "guide_loss": warped["guide_loss"],
+        "guide_loss_total": warped["guide_loss_total"],
+        "activeness": warped["activeness"],
+        "score_mask": warped["score_mask"].unsqueeze(other),
+    }

@@ -1,0 +1,113 @@
+"""How much each frame matters: a convolutional scorer, and scores that sum to a frame budget."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from skaudio.layers.normalization import MaskedBatchNorm2d
+
+__all__ = ["FrameConvStack", "normalise_scores", "scorer_widths"]
+
+RAISABLE = (1e-4, 1 - 1e-4)
+"""Scores between these bounds are raised where a clip's scores fall short of its budget."""
+
+
+def scorer_widths(n_features: int) -> list[int]:
+    """Channels of DiffRes' scorer: halved by each block, never under 1, and 1 at the end."""
+    return [max(1, n_features // 2**i) for i in range(5)] + [1]
+
+
+def normalise_scores(raw: Tensor, n_slots: Tensor, real: Tensor) -> Tensor:
+    r"""Scale each clip's scores so that none exceeds 1 and they sum to its number of slots.
+
+    The scores are multiplied by :math:`M / \sum s`. Where the largest is 1 or more, the clip is
+    divided by it; if its sum then falls short of :math:`M` by 1 or more, its scores
+    :math:`s \in (10^{-4}, 1 - 10^{-4})` rise by :math:`\alpha (1 - s)` with
+    :math:`\alpha = \min(1, (M - \sum s) / \sum (1 - s))`, the last sum over those frames.
+
+    Parameters
+    ----------
+    raw : Tensor of shape (batch, n_frames)
+        Importance in [0, 1].
+    n_slots : Tensor of shape (batch,)
+        Frames that each clip keeps, integers of at least 1.
+    real : Tensor of shape (batch, n_frames), bool
+        False where a frame is padding.
+
+    Returns
+    -------
+    Tensor of shape (batch, n_frames)
+        Scores in [0, 1], 0 for padding. A clip that keeps all its frames has scores of 1, the
+        only ones that sum to its budget.
+    """
+    budget = n_slots[:, None].to(raw.dtype)
+    raw = raw * real
+    score = raw * budget / _floored(raw.sum(1, keepdim=True))
+    score = score / score.amax(1, keepdim=True).clamp(min=1)
+    missing = budget - score.sum(1, keepdim=True)
+    room = (1 - score) * ((score > RAISABLE[0]) & (score < RAISABLE[1]))
+    share = (missing / _floored(room.sum(1, keepdim=True))).clamp(max=1)
+    score = score + room * share * (missing >= 1)
+    keeps_all = n_slots[:, None] == real.sum(1, keepdim=True)
+    return torch.where(keeps_all, real.to(score.dtype), score)
+
+
+def _floored(total: Tensor) -> Tensor:
+    return total.clamp(min=torch.finfo(total.dtype).tiny)
+
+
+class FrameConvStack(nn.Module):
+    """Residual blocks of two convolutions over time each, one block per step of `widths`.
+
+    Parameters
+    ----------
+    widths : sequence of int
+        Channels of the input, then of each block's output.
+
+    Shape: input ``(batch, n_frames, widths[0])``, mask ``(batch, n_frames)``, True where a
+    frame is real; output ``(batch, n_frames, widths[-1])``. Parameters have the names and shapes
+    of the authors' code.
+    """
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        self.blks = nn.ModuleList(_Block(*pair) for pair in itertools.pairwise(widths))
+
+    def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
+        """Map every frame, given its neighbours; padding counts as the zeros beyond a clip."""
+        # batch, frame, channel is the channels-last layout of batch, channel, 1, frame: nothing
+        # is copied, and the convolutions and norms keep the layout.
+        x = x.transpose(1, 2).unsqueeze(2)
+        mask = None if real is None else real[:, None, None, :]
+        for block in self.blks:
+            x = block(x, mask)
+        return x.squeeze(2).transpose(1, 2)
+
+
+class _Block(nn.Module):
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.cnn1 = _FrameConv(n_in, n_out, 5, padding=2)
+        self.batch_norm1 = MaskedBatchNorm2d(n_out)
+        self.cnn2 = _FrameConv(n_out, n_out, 5, padding=2)
+        self.batch_norm2 = MaskedBatchNorm2d(n_out)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        # In place where autograd allows: on long clips fresh memory costs more than arithmetic.
+        h = self.batch_norm1(self.cnn1(x).relu_(), mask)
+        if mask is not None:
+            h = h * mask
+        out = self.batch_norm2(self.cnn2(h).relu_(), mask).add_(h)
+        return out if mask is None else out * mask
+
+
+class _FrameConv(nn.Conv1d):
+    """One-dimensional convolution for maps in the layout ``(batch, channel, 1, frame)``."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        padding = (0, int(self.padding[0]))
+        return nn.functional.conv2d(x, self.weight.unsqueeze(2), self.bias, padding=padding)

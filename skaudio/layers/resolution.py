@@ -1,0 +1,164 @@
+"""What the three DiffRes layers share: from raw scores to a warped spectrogram."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skaudio.layers.frame_scoring import normalise_scores
+from skaudio.layers.guide_loss import guide_terms
+from skaudio.layers.positional import PositionalTable
+from skaudio.layers.warping import assign_slots, overlap_matrix, slot_maxima, slot_sums
+
+__all__ = [
+    "ResolutionLayer",
+    "adopt_original_names",
+    "kept",
+    "real_frames",
+    "wide",
+]
+
+LOG_FLOOR = 1e-12
+"""Added to power before the logarithm."""
+
+
+def kept(size: int, rate: float, what: str = "frames") -> int:
+    """Frames (or bands) left of `size` at `rate`; a ValueError where none would be.
+
+    The small addend keeps products such as 10 * (1 - 0.9) from losing one to rounding.
+    """
+    if not 0 <= rate < 1:
+        raise ValueError(
+            f"Got a dimension reduction rate of {rate!r}, but expected one in [0, 1): the share "
+            f"of {what} to remove."
+        )
+    n_kept = math.floor(size * (1 - rate) + 1e-9)
+    if n_kept < 1:
+        least = math.ceil((1 - 1e-9) / (1 - rate))
+        raise ValueError(
+            f"Of {size} {what}, none would remain at a dimension reduction rate of {rate:g}. "
+            f"Lower the rate, or give at least {least} {what}."
+        )
+    return n_kept
+
+
+def real_frames(x: Tensor, lengths: Tensor | None, n_features: int) -> tuple[Tensor, list[int]]:
+    """Check a batch ``(batch, n_frames, n_features)``; mark its frames that are not padding.
+
+    Returns the marks, of shape ``(batch, n_frames)``, and the frames of each clip.
+    """
+    if x.dim() != 3 or x.shape[2] != n_features:
+        raise ValueError(
+            f"Got input of shape {tuple(x.shape)}, but expected (batch, n_frames, {n_features})."
+        )
+    batch, n_frames, _ = x.shape
+    if lengths is None:
+        return torch.ones(batch, n_frames, dtype=torch.bool, device=x.device), [n_frames] * batch
+    sizes = [int(size) for size in lengths]
+    if len(sizes) != batch or not all(1 <= size <= n_frames for size in sizes):
+        raise ValueError(
+            f"Got lengths {sizes}, but expected {batch} of them between 1 and {n_frames}, the "
+            "frames of the padded batch."
+        )
+    frames = torch.arange(n_frames, device=x.device)
+    return frames < torch.tensor(sizes, device=x.device)[:, None], sizes
+
+
+def wide(x: Tensor) -> Tensor:
+    """Give float16 and bfloat16 in float32, the others as they are."""
+    return x.float() if x.dtype in (torch.float16, torch.bfloat16) else x
+
+
+class ResolutionLayer(nn.Module):
+    """The warp of a spectrogram by the scores of its frames, and a positional table.
+
+    "Frame" stands for whatever axis is warped: :class:`~skaudio.layers.diffres.DiffRes` warps
+    time, :class:`~skaudio.layers.diffres_frequency.DiffResF` bands.
+
+    Parameters
+    ----------
+    n_positions, n_columns : int
+        Size of the positional table: entries along the warped axis and along the other one.
+    rate : float
+        Share of frames to remove, in [0, 1).
+    learn_pos_emb : bool
+        Whether the table is learned. Beyond its size it goes on as sinusoids in any case.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is out of range, or nothing of `n_positions` would remain.
+    """
+
+    _warped = "frames"
+
+    def __init__(self, n_positions: int, n_columns: int, rate: float, learn_pos_emb: bool) -> None:
+        super().__init__()
+        kept(n_positions, rate, self._warped)
+        self.dimension_reduction_rate = rate
+        self.positions = PositionalTable(n_positions, n_columns, learn_pos_emb)
+        self.register_load_state_dict_pre_hook(adopt_original_names)
+
+    def warp(
+        self, power: Tensor, raw: Tensor, energy: Tensor, real: Tensor, sizes: list[int]
+    ) -> dict[str, Any]:
+        """Normalise scores, warp, aggregate, and measure the guide loss.
+
+        Parameters
+        ----------
+        power : Tensor of shape (batch, n_frames, n_features)
+            Linear-scale features, >= 0.
+        raw : Tensor of shape (batch, n_frames)
+            Raw scores in [0, 1].
+        energy : Tensor of shape (batch, n_frames)
+            Mean power of each frame.
+        real : Tensor of shape (batch, n_frames), bool
+            False where a frame is padding.
+        sizes : list of int
+            Frames of each clip.
+
+        Returns
+        -------
+        dict
+            ``score``, ``slots``, ``n_slots``, ``avgpool``, ``maxpool``, ``resolution_enc`` and
+            what :func:`~skaudio.layers.guide_loss.guide_terms` gives.
+        """
+        rate = self.dimension_reduction_rate
+        left = [kept(size, rate, self._warped) for size in sizes]
+        n_slots = torch.tensor(left, device=power.device)
+        # A running sum in float32 is off by 2e-4 on 30 000 frames. MPS knows no float64.
+        exact = raw.float() if raw.device.type == "mps" else raw.double()
+        score = normalise_scores(exact, n_slots, real)
+        slots = assign_slots(score, n_slots, max(left))
+        # Weights are few: scaling them costs less than scaling the maxima.
+        relative = slots._replace(head=slots.head / (1 - rate), tail=slots.tail / (1 - rate))
+        table = self.positions(*power.shape[1:]).to(power.dtype)
+        return {
+            "score": score.to(power.dtype),
+            "slots": slots,
+            "n_slots": n_slots,
+            "avgpool": slot_sums(power, slots).add_(LOG_FLOOR).log(),
+            "maxpool": slot_maxima(power, relative).add(LOG_FLOOR).log(),
+            "resolution_enc": slot_sums(table, slots),
+            **guide_terms(score.to(power.dtype), energy, rate, real),
+        }
+
+    def weight(self, warped: dict[str, Any]) -> Tensor:
+        """Dense weights of shape ``(batch, n_frames, n_slots)`` from what `warp` gave."""
+        return overlap_matrix(warped["slots"]).to(warped["score"].dtype)
+
+
+def adopt_original_names(
+    module: nn.Module, state: dict[str, Any], prefix: str, *unused: Any
+) -> None:
+    """Read state dicts of the authors' code: ``model`` is the scorer, ``pos_emb`` the table.
+
+    A hook for :meth:`torch.nn.Module.register_load_state_dict_pre_hook`.
+    """
+    for key in [key for key in state if key.startswith(prefix + "model.")]:
+        state[prefix + "scorer." + key.removeprefix(prefix + "model.")] = state.pop(key)
+    if prefix + "pos_emb" in state:
+        state[prefix + "positions.table"] = state.pop(prefix + "pos_emb")[0]

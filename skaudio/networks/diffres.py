@@ -1,0 +1,203 @@
+"""DiffRes in front of any other network."""
+
+from __future__ import annotations
+
+import math
+from numbers import Real
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from skaudio._validation import Interval, StrOptions
+from skaudio.layers.diffres import DiffRes
+from skaudio.layers.masking import frame_mask
+from skaudio.layers.resolution import kept
+from skaudio.networks._base import BaseNetwork
+from skaudio.networks.mts import MTSNet
+
+__all__ = ["DiffResNet"]
+
+NATURAL_LOG = {"db": math.log(10) / 10, "ln": 1.0}
+"""What turns each input scale into the natural logarithm of power."""
+
+STANDARDISED_TOLERANCE = 0.4
+STANDARDISED_MIN_FRAMES, STANDARDISED_MIN_BANDS = 1000, 8
+"""When features count as standardised; see :func:`_refuse_standardised`."""
+
+TABLE_FRAMES = 500
+"""Rows of the positional table where lengths vary; it goes on beyond them."""
+
+
+class DiffResNet(BaseNetwork):
+    r"""Any network on fewer frames, which are chosen by what helps it.
+
+    :class:`~skaudio.layers.diffres.DiffRes` merges unimportant frames. What is left reaches the
+    backbone as three channels: average and maximum of the merged frames, and the encoding of
+    where they come from.
+
+    Parameters
+    ----------
+    rate : float, default=0.5
+        Share of the frames to remove, in [0, 1).
+    backbone : BaseNetwork, optional
+        Network behind; by default ``MTSNet()``.
+    input_scale : {"db", "ln"}, default="db"
+        Unit of the features: decibels, or the natural logarithm of power. Frames are merged as
+        power, so features must not be normalised beforehand; the backbone does that behind.
+    guide_weight : float, default=1.0
+        Weight of the guide loss, which keeps empty frames from being chosen, in the training
+        loss; >= 0.
+    learn_pos_emb : bool, default=False
+        Whether the encoding's positional table is learned.
+
+    Notes
+    -----
+    While training the module gives named scalars beside the logits: ``guide_loss``, weighted, and
+    ``activeness``, the standard deviation of the scores relative to their mean (0: all frames
+    are treated alike). A clip so short that no frame would remain is lengthened by repeating its
+    last frame. Several channels of input are scored as further bands; each gives three.
+
+    References
+    ----------
+    .. [1] Liu et al., "Learning Temporal Resolution in Spectrogram for Audio Classification",
+       arXiv 2210.01719, 2022.
+    """
+
+    _parameter_constraints: dict = {
+        "rate": [Interval(Real, 0, 1, closed="left")],
+        "backbone": [BaseNetwork, None],
+        "input_scale": [StrOptions(set(NATURAL_LOG))],
+        "guide_weight": [Interval(Real, 0, None, closed="left")],
+        "learn_pos_emb": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        rate: float = 0.5,
+        backbone: BaseNetwork | None = None,
+        *,
+        input_scale: str = "db",
+        guide_weight: float = 1.0,
+        learn_pos_emb: bool = False,
+    ) -> None:
+        self.rate = rate
+        self.backbone = backbone
+        self.input_scale = input_scale
+        self.guide_weight = guide_weight
+        self.learn_pos_emb = learn_pos_emb
+
+    def _build(
+        self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
+    ) -> nn.Module:
+        least = math.ceil((1 - 1e-9) / (1 - self.rate))
+        frames = max(least, n_frames or TABLE_FRAMES)
+        diffres = DiffRes(frames, n_bands * n_channels, self.rate, self.learn_pos_emb)
+        left = None if n_frames is None else kept(frames, self.rate)
+        backbone = MTSNet() if self.backbone is None else self.backbone
+        behind = backbone.build(n_bands, n_outputs, left, n_channels * diffres.feature_channels)
+        module = _DiffResModule(diffres, behind, self.input_scale, self.guide_weight, least)
+        if getattr(behind, "n_frames", None) is not None:
+            module.n_frames = n_frames
+        return module
+
+
+class _DiffResModule(nn.Module):
+    """What :class:`DiffResNet` builds; ``diffres`` is the layer, ``backbone`` what follows."""
+
+    n_frames: int | None = None
+
+    def __init__(
+        self,
+        diffres: DiffRes,
+        backbone: nn.Module,
+        input_scale: str,
+        guide_weight: float,
+        min_frames: int,
+    ) -> None:
+        super().__init__()
+        self.diffres = diffres
+        self.backbone = backbone
+        self.input_scale = input_scale
+        self.guide_weight = guide_weight
+        self.min_frames = min_frames
+        self._scale_was_checked = False
+
+    @property
+    def head(self) -> Any:
+        """Last layer of the backbone."""
+        return self.backbone.head
+
+    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+        """Map ``(batch, n_channels, n_bands, n_frames)`` to logits."""
+        self._check(x, lengths)
+        ret = self.warp(x, lengths)
+        maps = _bands_first(ret["feature"], n_channels=x.shape[1])
+        out = self.backbone(maps, None if lengths is None else ret["lengths"])
+        if not self.training:
+            return out
+        logits, named = out if isinstance(out, tuple) else (out, {})
+        guide = self.guide_weight * ret["guide_loss"]
+        return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
+
+    def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
+        """Give what :class:`~skaudio.layers.diffres.DiffRes` gives, for features as they come."""
+        x, lengths = self._lengthen(x, lengths)
+        frames_first = x.flatten(1, 2).transpose(1, 2)
+        return self.diffres(frames_first * NATURAL_LOG[self.input_scale], lengths)
+
+    def _lengthen(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """Repeat the last frame of clips too short to keep one."""
+        n_frames = x.shape[-1]
+        shortest = n_frames if lengths is None else int(lengths.min())
+        if shortest >= self.min_frames:
+            return x, lengths
+        frames = torch.arange(max(n_frames, self.min_frames), device=x.device)
+        if lengths is None:
+            return x[..., frames.clamp(max=n_frames - 1)], None
+        source = torch.minimum(frames, lengths.to(x.device)[:, None] - 1)
+        source = source[:, None, None, :].expand(-1, *x.shape[1:3], -1)
+        return x.gather(3, source), lengths.clamp(min=self.min_frames)
+
+    def _check(self, x: Tensor, lengths: Tensor | None) -> None:
+        if self.n_frames is not None and x.shape[-1] != self.n_frames:
+            raise ValueError(
+                f"DiffResNet: got clips of {x.shape[-1]} frames, but its backbone was built for "
+                f"clips of {self.n_frames}. Cut or pad the clips, or choose a backbone that takes "
+                "any length."
+            )
+        if self.training and not self._scale_was_checked:
+            _refuse_standardised(x, lengths, self.input_scale)
+            self._scale_was_checked = True
+
+
+def _bands_first(feature: Tensor, n_channels: int) -> Tensor:
+    """Turn ``(batch, 3, frame, channel * band)`` into ``(batch, 3 * channel, band, frame)``."""
+    split = feature.unflatten(3, (n_channels, -1))  # batch, map, frame, channel, band
+    return split.permute(0, 3, 1, 4, 2).flatten(1, 2)
+
+
+def _refuse_standardised(x: Tensor, lengths: Tensor | None, input_scale: str) -> None:
+    """Raise an error if every band has a mean of about 0 and a deviation of about 1.
+
+    Recordings in decibels or natural logarithm look otherwise: bands differ in their means by
+    many units, and vary by several. Few values say nothing, so small batches pass.
+    """
+    bands = x.detach().flatten(1, 2).transpose(1, 2)
+    if lengths is None:
+        bands = bands.flatten(0, 1)
+    else:
+        bands = bands[frame_mask(lengths.to(x.device), x.shape[-1])[:, 0, 0]]
+    if bands.shape[0] < STANDARDISED_MIN_FRAMES or bands.shape[1] < STANDARDISED_MIN_BANDS:
+        return
+    off_mean = float(bands.mean(0).abs().mean())
+    off_std = float((bands.std(0) - 1).abs().mean())
+    if max(off_mean, off_std) < STANDARDISED_TOLERANCE:
+        raise ValueError(
+            f"DiffResNet: the features look standardised (over the first batch, bands have means "
+            f"within {off_mean:.2f} of 0 and deviations within {off_std:.2f} of 1, on average), "
+            f"but with input_scale={input_scale!r} they should be "
+            f"{'decibels' if input_scale == 'db' else 'natural logarithms of power'}. Frames are "
+            "merged as power, which standardising destroys: leave out BandScaler or "
+            "StandardScaler; the backbone normalises behind."
+        )
