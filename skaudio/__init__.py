@@ -11,16 +11,18 @@ __version__ = "0.1.0.dev0"
 # loaded or features computed in worker processes that never import torch.
 _HOMES = {
     "AudioClassifier": "skaudio.estimators",
+    "AudioRegressor": "skaudio.estimators",
     "AudioLoader": "skaudio.audio",
     "BandScaler": "skaudio.features",
+    "FeatureCache": "skaudio.features",
     "LogMelSpectrogram": "skaudio.features",
     "MFCC": "skaudio.features",
     "Spectrogram": "skaudio.features",
     "TemporalStatistics": "skaudio.features",
 }
 _ROOMS = (
-    "audio", "callbacks", "datasets", "estimators", "exceptions",
-    "features", "layers", "metrics", "networks",
+    "audio", "augmentation", "callbacks", "datasets", "estimators", "exceptions",
+    "features", "layers", "losses", "metrics", "networks", "plots",
 )  # fmt: skip
 
 __all__ = [*_HOMES, *_ROOMS, "__version__"]
@@ -28,8 +30,10 @@ __all__ = [*_HOMES, *_ROOMS, "__version__"]
 if TYPE_CHECKING:
     from skaudio.audio import AudioLoader as AudioLoader
     from skaudio.estimators import AudioClassifier as AudioClassifier
+    from skaudio.estimators import AudioRegressor as AudioRegressor
     from skaudio.features import MFCC as MFCC
     from skaudio.features import BandScaler as BandScaler
+    from skaudio.features import FeatureCache as FeatureCache
     from skaudio.features import LogMelSpectrogram as LogMelSpectrogram
     from skaudio.features import Spectrogram as Spectrogram
     from skaudio.features import TemporalStatistics as TemporalStatistics

@@ -1,6 +1,6 @@
 """Errors and warnings that are skaudio's own."""
 
-__all__ = ["AudioFormatError", "SampleRateError", "SkaudioWarning"]
+__all__ = ["AudioFormatError", "DivergedError", "SampleRateError", "SkaudioWarning"]
 
 
 class AudioFormatError(ValueError):
@@ -17,3 +17,10 @@ class SampleRateError(AudioFormatError):
 
 class SkaudioWarning(UserWarning):
     """Something works but is probably not what was meant."""
+
+
+class DivergedError(ArithmeticError):
+    """The training loss became NaN or infinite.
+
+    The estimator that raises it is fitted with the best weights from before.
+    """

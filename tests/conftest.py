@@ -1,9 +1,12 @@
 import os
 from pathlib import Path
 
-import matplotlib as mpl
-import pytest
-import torch
+# Read when scipy is first imported; without it scikit-learn skips one of its checks.
+os.environ.setdefault("SCIPY_ARRAY_API", "1")
+
+import matplotlib as mpl  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 mpl.use("Agg")
 

@@ -1,1 +1,6 @@
-"""placeholder."""
+"""Estimators: from arrays or files to predictions."""
+
+from skaudio.estimators.classifier import AudioClassifier
+from skaudio.estimators.regressor import AudioRegressor
+
+__all__ = ["AudioClassifier", "AudioRegressor"]

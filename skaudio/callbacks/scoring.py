@@ -1,0 +1,71 @@
+"""What stands in the history beside the losses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from skorch.callbacks import Callback
+
+__all__ = ["NamedScores", "ValidationScore"]
+
+
+class ValidationScore(Callback):
+    """Record a score of all validation clips together as ``valid_score``.
+
+    Parameters
+    ----------
+    score : callable
+        ``score(y_true, y_pred) -> float`` on arrays with one row per clip; `y_pred` holds what
+        the network gives out.
+    """
+
+    def __init__(self, score: Callable[[NDArray, NDArray], float]) -> None:
+        self.score = score
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the epoch before."""
+        self.batches_: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+    def on_batch_end(
+        self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
+    ) -> None:
+        """Collect a validation batch."""
+        if not training:
+            target = batch[1][0] if isinstance(batch[1], (tuple, list)) else batch[1]
+            self.batches_.append((target, y_pred.detach().cpu()))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Score what was collected."""
+        if self.batches_:
+            target, output = (torch.cat(part).numpy() for part in zip(*self.batches_, strict=True))
+            net.history.record("valid_score", float(self.score(target, output)))
+        self.batches_ = []
+
+
+class NamedScores(Callback):
+    """Record what a network reports beside its logits, averaged over the training batches.
+
+    A network may return ``(logits, named)``; each of the `named` scalars becomes a column of the
+    history under its own name.
+    """
+
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Forget the epoch before."""
+        self.values_: dict[str, list[float]] = {}
+
+    def on_batch_end(
+        self, net: Any, training: bool = False, named: dict | None = None, **kwargs: Any
+    ) -> None:
+        """Collect a training batch."""
+        if training:
+            for name, value in (named or {}).items():
+                self.values_.setdefault(name, []).append(float(value.detach()))
+
+    def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
+        """Average what was collected."""
+        for name, values in self.values_.items():
+            net.history.record(name, float(np.mean(values)))

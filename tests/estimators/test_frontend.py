@@ -1,0 +1,184 @@
+"""Waveforms and files: features inside the network, windows, lazy reading."""
+
+import threading
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from sklearn.pipeline import make_pipeline
+from sklearn.utils import Bunch
+from skorch.callbacks import Callback
+
+from skaudio.augmentation import AdditiveNoise, TimeMask, make_chain
+from skaudio.datasets import make_tones
+from skaudio.estimators import AudioClassifier
+from skaudio.estimators import _clips as clips_module
+from skaudio.exceptions import AudioFormatError, SampleRateError
+from skaudio.features import MFCC, LogMelSpectrogram
+
+RATE = 4000
+
+
+@pytest.fixture(scope="module")
+def tones():
+    data, target = make_tones(
+        36, frequencies=(300, 700, 1500), sample_rate=RATE, duration=(0.2, 0.5), random_state=0
+    )
+    return Bunch(data=data, target=target)
+
+
+@pytest.fixture(scope="module")
+def files(tones, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("tones")
+    paths = [folder / f"{i:02d}.wav" for i in range(len(tones.data))]
+    for path, clip in zip(paths, tones.data, strict=True):
+        soundfile.write(path, clip, RATE, subtype="FLOAT")
+    return paths
+
+
+def log_mel():
+    return LogMelSpectrogram(sample_rate=RATE, n_mels=12, n_fft=256)
+
+
+def classifier(network, frontend=None, **parameters):
+    return AudioClassifier(
+        network,
+        frontend=frontend,
+        **{"max_epochs": 4, "batch_size": 8, "lr": 1e-2, "random_state": 0, **parameters},
+    )
+
+
+def test_front_end_predicts_what_the_transformer_in_front_does(tiny, tones):
+    X, y = tones.data, tones.target
+    inside = classifier(tiny, log_mel()).fit(X, y)
+    network_alone = classifier(inside.net_.module_.network, max_epochs=1).fit(
+        log_mel().fit_transform(X), y
+    )
+    network_alone.net_.module_.load_state_dict(inside.net_.module_.state_dict())
+    outside = network_alone.predict_proba(log_mel().fit_transform(X))
+    np.testing.assert_allclose(inside.predict_proba(X), outside, atol=1e-4)
+
+
+@pytest.mark.parametrize("frontend", [log_mel(), MFCC(sample_rate=RATE, n_mfcc=8, deltas=1)])
+def test_clip_alone_or_in_company(tiny, tones, frontend):
+    model = classifier(tiny, frontend).fit(tones.data, tones.target)
+    together = model.predict_proba(tones.data)
+    alone = np.concatenate([model.predict_proba([clip]) for clip in tones.data])
+    np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_files_give_what_their_waveforms_give(tiny, tones, files):
+    y = tones.target
+    expected = classifier(tiny, log_mel()).fit(tones.data, y).predict_proba(tones.data)
+    for form in (files, [str(path) for path in files], np.array(files, dtype=str),
+                 pd.Series(files), pd.DataFrame({"file": files})):  # fmt: skip
+        model = classifier(tiny, log_mel()).fit(form, y)
+        np.testing.assert_array_equal(model.predict_proba(form), expected)
+
+
+@pytest.mark.parametrize("n_workers", [0, 1, 3])
+def test_readers_do_not_change_a_bit(tiny, tones, files, n_workers):
+    parameters = {
+        "window": 0.15,
+        "augmentation": make_chain(AdditiveNoise(snr_db=(5, 20)), TimeMask()),
+    }
+    model = classifier(tiny, log_mel(), n_workers=n_workers, **parameters)
+    expected = classifier(tiny, log_mel(), n_workers=2, **parameters).fit(tones.data, tones.target)
+    np.testing.assert_array_equal(
+        model.fit(files, tones.target).predict_proba(files), expected.predict_proba(tones.data)
+    )
+
+
+def test_files_are_read_batch_by_batch(tiny, tones, files, monkeypatch):
+    """Between two steps no more clips are held than the readers may be ahead."""
+    lock, waiting, most = threading.Lock(), [0], [0]
+
+    def counting_read(*arguments, **keywords):
+        with lock:
+            waiting[0] += 1
+            most[0] = max(most[0], waiting[0])
+        return original(*arguments, **keywords)
+
+    class Step(Callback):
+        def on_batch_begin(self, net, **kwargs):
+            with lock:
+                waiting[0] -= 4
+
+    original = clips_module.read
+    monkeypatch.setattr(clips_module, "read", counting_read)
+    classifier(tiny, log_mel(), batch_size=4, n_workers=1, callbacks=[Step()]).fit(
+        files, tones.target
+    )
+    assert most[0] <= 4 * 4
+
+
+# --------------------------------------------------------------------------------- windows
+
+
+def test_training_sees_a_random_window_and_prediction_the_centre(tiny, tones, files):
+    window, y = 0.1, tones.target
+    model = classifier(tiny, log_mel(), window=window).fit(files, y)
+    n = int(window * RATE)
+    centres = [clip[(len(clip) - n) // 2 :][:n] for clip in tones.data]
+    np.testing.assert_array_equal(model.predict_proba(files), model.predict_proba(centres))
+    fixed = classifier(tiny, log_mel()).fit(centres, y)
+    assert not np.array_equal(fixed.predict_proba(centres), model.predict_proba(centres))
+
+
+def test_mean_over_windows_covers_the_whole_clip(tiny, tones):
+    window = 0.15
+    model = classifier(tiny, log_mel(), window=window, window_aggregation="mean")
+    model.fit(tones.data, tones.target)
+    n = int(window * RATE)
+    for clip in tones.data[:5]:
+        starts = sorted({*range(0, len(clip) - n, n), len(clip) - n})
+        parts = [clip[start : start + n] for start in starts]
+        expected = np.mean([model.predict_proba([part])[0] for part in parts], axis=0)
+        np.testing.assert_allclose(model.predict_proba([clip])[0], expected, atol=1e-6)
+
+
+def test_a_clip_shorter_than_the_window_is_padded(tiny, tones):
+    model = classifier(tiny, log_mel(), window=0.6).fit(tones.data, tones.target)
+    padded = [np.pad(clip, (0, int(0.6 * RATE) - len(clip))) for clip in tones.data]
+    np.testing.assert_array_equal(model.predict_proba(tones.data), model.predict_proba(padded))
+
+
+# ------------------------------------------------------------------------------- bad input
+
+
+def test_a_file_of_another_rate_is_named(tiny, tones, files, tmp_path):
+    other = tmp_path / "other.wav"
+    soundfile.write(other, np.zeros(800), 8000)
+    message = "other.wav: recorded at 8000 Hz, but the front end expects 4000 Hz"
+    with pytest.raises(SampleRateError, match=message):
+        classifier(tiny, log_mel()).fit([*files[:-1], other], tones.target)
+
+
+def test_a_bad_file_is_named_before_the_training_begins(tiny, tones, files, tmp_path):
+    bad = tmp_path / "bad.wav"
+    bad.write_bytes(b"no sound")
+    for path in (bad, tmp_path / "absent.wav", tmp_path):
+        with pytest.raises(AudioFormatError, match=path.name):
+            classifier(tiny, log_mel()).fit([*files[:-1], path], tones.target)
+
+
+def test_paths_beside_arrays(tiny, tones, files):
+    with pytest.raises(AudioFormatError, match="Clip 1 is ndarray .* first clip is a path"):
+        classifier(tiny, log_mel()).fit([files[0], *tones.data[1:]], tones.target)
+
+
+def test_waveform_augmentation_without_waveforms(tiny, features):
+    with pytest.raises(ValueError, match="changes waveforms, but without a frontend"):
+        classifier(tiny, augmentation=AdditiveNoise()).fit(*features)
+
+
+def test_pcm_samples_are_refused(tiny, tones):
+    X = [np.int16(clip * 32767) for clip in tones.data]
+    with pytest.raises(AudioFormatError, match="Clip 0 holds int16 samples.*Divide by 32768"):
+        classifier(tiny, log_mel()).fit(X, tones.target)
+
+
+def test_pipeline_with_the_transformer_in_front(tiny, tones):
+    model = make_pipeline(log_mel(), classifier(tiny, max_epochs=25, lr=2e-2))
+    assert model.fit(tones.data, tones.target).score(tones.data, tones.target) > 0.9

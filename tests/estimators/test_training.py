@@ -1,0 +1,290 @@
+"""How a training runs: schedules, optimisers, validation, what is passed through pipelines."""
+
+import numpy as np
+import pytest
+import sklearn
+import torch
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
+from sklearn.pipeline import make_pipeline
+
+from skaudio.augmentation import TimeMask
+from skaudio.callbacks import StagedLearningRate, cosine, one_cycle
+from skaudio.callbacks.learning_rate import count_plateaus
+from skaudio.estimators import AudioClassifier, AudioRegressor
+from skaudio.estimators._split import split_validation
+from skaudio.features import BandScaler
+from skaudio.networks import MTSNet
+
+
+def classifier(network, **parameters):
+    return AudioClassifier(
+        network, **{"max_epochs": 6, "batch_size": 8, "lr": 1e-2, "random_state": 0, **parameters}
+    )
+
+
+# ----------------------------------------------------------------- optimisers and schedules
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    ["adam", "adamw", "sgd", "rmsprop", "adadelta", torch.optim.NAdam],
+    ids=lambda optimizer: getattr(optimizer, "__name__", optimizer),
+)
+def test_every_optimiser_learns(tiny, features, optimizer):
+    lr = 1.0 if optimizer == "adadelta" else 1e-2
+    model = classifier(tiny, optimizer=optimizer, lr=lr, max_epochs=10).fit(*features)
+    losses = model.history_["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0] - 0.1
+
+
+def test_weight_decay_reaches_the_optimiser(tiny, features):
+    for optimizer in ("sgd", torch.optim.NAdam):
+        model = classifier(tiny, optimizer=optimizer, weight_decay=0.25, max_epochs=1)
+        groups = model.fit(*features).net_.optimizer_.param_groups
+        assert {group["weight_decay"] for group in groups} == {0.25}
+
+
+def test_cosine_falls_to_zero(tiny, features):
+    rates = classifier(tiny, lr_schedule="cosine").fit(*features).history_["lr"]
+    assert rates.is_monotonic_decreasing
+    assert 0 < rates.iloc[-1] < 0.02 * rates.iloc[0]
+    assert (cosine(0), cosine(0.5), cosine(1)) == pytest.approx((1, 0.5, 0))
+
+
+def test_one_cycle_rises_then_falls(tiny, features):
+    rates = classifier(tiny, lr_schedule="one_cycle", max_epochs=20).fit(*features).history_["lr"]
+    assert 4 <= rates.argmax() <= 7
+    assert rates.max() == pytest.approx(1e-2, rel=0.05)
+    assert (one_cycle(0), one_cycle(0.3), one_cycle(1)) == pytest.approx((0.04, 1, 0))
+
+
+def test_constant_rate(tiny, features):
+    rates = classifier(tiny, lr_schedule=None).fit(*features).history_["lr"]
+    assert set(rates) == {1e-2}
+
+
+def test_partial_fit_trains_at_the_full_rate_after_fit(tiny, features):
+    model = classifier(tiny, lr_schedule="cosine").fit(*features).partial_fit(*features)
+    assert model.history_["lr"].iloc[-1] == 1e-2
+
+
+def test_plateau_lowers_the_rate_when_nothing_improves(tiny, features):
+    X, y = features
+    model = classifier(tiny, lr_schedule="plateau", patience=4, max_epochs=30, lr=3e-2)
+    rates = model.fit(X, np.random.default_rng(0).permutation(y)).history_["lr"]
+    assert set(np.round(np.log10(rates / 3e-2), 6)) >= {0.0, -1.0}
+
+
+@pytest.mark.parametrize(
+    ("scores", "plateaus"),
+    [([], 0), ([0.5, 0.6, 0.7], 0), ([0.5, 0.5, 0.5], 1), ([0.5, 0.5, 0.5, 0.9, 0.9, 0.9], 2)],
+)
+def test_count_plateaus(scores, plateaus):
+    assert count_plateaus(scores, patience=2, min_delta=0.005) == plateaus
+
+
+def test_stages_lower_the_rate_and_end_the_training(tiny, features):
+    X, y = features
+    model = classifier(
+        tiny, optimizer="sgd", lr=0.1, lr_schedule="staged", patience=2, max_epochs=100,
+        early_stopping=True, validation_fraction=0.3,
+    ).fit(X, y)  # fmt: skip
+    rates = model.history_["lr"]
+    assert len(rates) < 100
+    np.testing.assert_allclose(rates.unique(), [0.1, 0.01, 0.001])
+    assert StagedLearningRate().factors == (1.0, 0.1, 0.01)
+
+
+def test_clip_norm_bounds_a_step(tiny, features):
+    X, y = features
+
+    def moved(clip_norm):
+        parameters = {"optimizer": "sgd", "lr": 1.0, "max_epochs": 1, "batch_size": 48}
+        model = classifier(tiny, clip_norm=clip_norm, weight_decay=0.0, **parameters).fit(X, y)
+        start = classifier(tiny, clip_norm=1e-12, weight_decay=0.0, **parameters).fit(X, y)
+        pairs = zip(model.net_.module_.parameters(), start.net_.module_.parameters(), strict=True)
+        return sum((after - before).square().sum() for after, before in pairs).sqrt().item()
+
+    assert moved(0.05) == pytest.approx(0.05, rel=1e-3)
+    assert moved(None) > 0.06
+
+
+def test_amp_is_off_without_a_gpu(tiny, features):
+    X, y = features
+    plain = classifier(tiny, device="cpu").fit(X, y).predict_proba(X)
+    for amp in ("bfloat16", "float16"):
+        model = classifier(tiny, amp=amp, device="cpu").fit(X, y)
+        np.testing.assert_array_equal(model.predict_proba(X), plain)
+
+
+@pytest.mark.parametrize("loss", ["focal", "ordinal"])
+def test_losses_by_name_learn(tiny, features, loss):
+    model = classifier(tiny, loss=loss, max_epochs=25, lr=3e-2).fit(*features)
+    losses = model.history_["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+def test_label_smoothing_holds_back_certainty(tiny, features):
+    X, y = features
+    sure, smooth = (
+        classifier(tiny, label_smoothing=amount, max_epochs=30, lr=3e-2).fit(X, y)
+        for amount in (0.0, 0.3)
+    )
+    assert smooth.predict_proba(X).max(axis=1).mean() < sure.predict_proba(X).max(axis=1).mean()
+
+
+# ----------------------------------------------------------------------- in training only
+
+
+def test_augmentation_acts_in_training_only(tiny, features):
+    X, y = features
+    plain = classifier(tiny, max_epochs=2).fit(X, y)
+    masked = classifier(tiny, max_epochs=2, augmentation=TimeMask(max_width=0.5)).fit(X, y)
+    assert not np.array_equal(plain.predict_proba(X), masked.predict_proba(X))
+    np.testing.assert_array_equal(masked.predict_proba(X), masked.predict_proba(X))
+    again = classifier(tiny, max_epochs=2, augmentation=TimeMask(max_width=0.5)).fit(X, y)
+    np.testing.assert_array_equal(masked.predict_proba(X), again.predict_proba(X))
+
+
+def test_augmentation_is_reached_by_a_grid(tiny, features):
+    grid = {"augmentation__max_width": [0.1, 0.4], "mixup": [0.0, 0.3]}
+    model = classifier(tiny, max_epochs=1, augmentation=TimeMask())
+    search = GridSearchCV(model, grid, cv=2, error_score="raise").fit(*features)
+    assert len(set(search.cv_results_["mean_test_score"])) >= 1
+    assert set(search.best_params_) == set(grid)
+
+
+def test_mixup_learns_with_unequal_lengths_and_weights(ragged):
+    X, y = ragged
+    model = classifier(MTSNet(n_filters=(8,), tempo_factors=()), mixup=0.3, max_epochs=10)
+    losses = model.fit(X, y, sample_weight=np.linspace(0.5, 1.5, len(y))).history_["train_loss"]
+    assert losses.iloc[-1] < losses.iloc[0]
+
+
+# ------------------------------------------------------------------------------- validation
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stand_on_one_side(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(8, size=120)
+    y = rng.integers(3, size=120)
+    train, valid = split_validation(y, groups, 0.2, seed, stratify=True)
+    assert not set(groups[train]) & set(groups[valid])
+    assert len(train) + len(valid) == 120
+    assert 0.05 < len(valid) / 120 < 0.45
+    assert set(y[train]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_few_groups_suffice(n_groups):
+    groups = np.arange(30) % n_groups
+    train, valid = split_validation(np.arange(30) % 5, groups, 0.1, 0, stratify=True)
+    assert len(np.unique(groups[valid])) == 1
+    assert len(train) == 30 - len(valid)
+
+
+def test_shares_of_classes_are_kept():
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    _, valid = split_validation(y, None, 0.2, 0, stratify=True)
+    np.testing.assert_array_equal(np.bincount(y[valid]), [12, 6, 2])
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "message"),
+    [
+        (np.arange(3), None, "Cannot hold back 1 of 3 clips"),
+        (np.zeros(10, int), np.zeros(10), "all clips belong to one group"),
+    ],
+)
+def test_too_little_to_split(y, groups, message):
+    with pytest.raises(ValueError, match=message):
+        split_validation(y, groups, 0.1, 0, stratify=True)
+
+
+def test_a_speaker_is_never_on_both_sides_inside_fit(tiny, features, monkeypatch):
+    X, y = features
+    groups = np.arange(48) // 8
+    seen = {}
+
+    def spy(*arguments, **keywords):
+        seen["groups"] = arguments[1]
+        return split_validation(*arguments, **keywords)
+
+    monkeypatch.setattr("skaudio.estimators._parts.split_validation", spy)
+    weight = (np.arange(48) != 5).astype(float)
+    classifier(tiny, early_stopping=True, validation_fraction=0.2).fit(
+        X, y, sample_weight=weight, groups=groups
+    )
+    np.testing.assert_array_equal(seen["groups"], np.delete(groups, 5))
+
+
+def test_groups_and_weights_pass_through_search_and_pipeline(tiny, features):
+    X, y = features
+    groups = np.arange(48) // 6
+    model = make_pipeline(BandScaler(), classifier(tiny, max_epochs=1, early_stopping=True))
+    search = GridSearchCV(model, {"audioclassifier__lr": [1e-2, 1e-3]}, cv=GroupKFold(2))
+    with sklearn.config_context(enable_metadata_routing=True):
+        scores = cross_validate(
+            search, X, y, cv=GroupKFold(2), error_score="raise",
+            params={"groups": groups, "sample_weight": np.ones(48)},
+        )  # fmt: skip
+    assert np.isfinite(scores["test_score"]).all()
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ({"groups": np.zeros(3)}, "groups has shape"),
+        ({"X_val": np.zeros((2, 6, 12))}, "X_val and y_val go together"),
+        ({"X_val": np.zeros((2, 6, 12)), "y_val": ["dog"]}, "X_val has 2 clips, but y_val has 1"),
+        ({"sample_weight": np.zeros(48)}, "at least one non-zero"),
+        ({"sample_weight": -np.ones(48)}, "[Nn]egative"),
+    ],
+)
+def test_bad_arguments_of_fit(tiny, features, keywords, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(tiny).fit(*features, **keywords)
+
+
+# ------------------------------------------------------------------------------- regression
+
+
+def make_loudness(n_clips=60, seed=0):
+    rng = np.random.default_rng(seed)
+    level = rng.uniform(-3, 3, size=n_clips)
+    X = rng.normal(size=(n_clips, 4, 10)) + level[:, None, None]
+    return X.astype(np.float32), 100 + 20 * level
+
+
+def regressor(network, **parameters):
+    return AudioRegressor(
+        network,
+        **{"max_epochs": 40, "batch_size": 8, "lr": 1e-2, "random_state": 0, **parameters},
+    )
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber", "concordance"])
+def test_regression_in_the_targets_own_units(tiny, loss):
+    X, y = make_loudness()
+    model = regressor(tiny, loss=loss).fit(X, y)
+    assert model.predict(X).shape == y.shape
+    assert model.score(X, y) > 0.7
+
+
+def test_several_targets_keep_their_axes(tiny):
+    X, y = make_loudness()
+    Y = np.column_stack([y, -1e3 * y])
+    model = regressor(tiny).fit(X, Y, X_val=X, y_val=Y)
+    assert model.predict(X).shape == Y.shape
+    assert model.score(X, Y) > 0.7
+    assert model.history_["valid_score"].iloc[-1] > 0.7
+    assert regressor(tiny, max_epochs=1).fit(X, y[:, None]).predict(X).shape == (60, 1)
+    with pytest.raises(ValueError, match="2 targets, but the first fit had 1"):
+        regressor(tiny, max_epochs=1).partial_fit(X, y).partial_fit(X, Y)
+
+
+def test_untrained_regressor_answers_with_the_mean(tiny):
+    X, y = make_loudness()
+    model = regressor(tiny, max_epochs=1, lr=1e-12, lr_schedule=None).fit(X, y)
+    assert abs(model.predict(X).mean() - y.mean()) < y.std()

@@ -1,0 +1,128 @@
+"""The house keeps its shape: who may import whom, and which libraries are used where."""
+
+import ast
+import subprocess
+import sys
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+import skaudio
+
+ROOT = Path(skaudio.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+
+RUNG = {
+    "exceptions": 0, "_validation": 1,
+    "metrics": 2, "audio": 2, "layers": 2, "losses": 2,
+    "datasets": 3, "features": 3, "augmentation": 3, "networks": 3, "callbacks": 3,
+    "estimators": 4,
+    "plots": 5,
+}  # fmt: skip
+
+# Which rooms a library may be used in.
+HOMES = {
+    "soundfile": {"audio"},
+    "soxr": {"audio"},
+    "librosa": {"audio", "features"},
+    "skorch": {"callbacks", "estimators"},
+    "torch": {"layers", "losses", "networks", "callbacks", "augmentation", "estimators", "plots"},
+}
+
+
+def room(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def module_name(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports(tree):
+    """Names of imported modules, with the names taken from them."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, ()
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module, tuple(alias.name for alias in node.names)
+
+
+def top_level_imports(tree):
+    return imports(ast.Module([n for n in tree.body if not _guarded(n)], []))
+
+
+def _guarded(node):
+    return isinstance(node, (ast.If, ast.FunctionDef, ast.ClassDef))
+
+
+INSIDE = [path for path in FILES if path != ROOT / "__init__.py"]
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=module_name)
+def test_imports_go_down_the_rungs(path):
+    own = room(path)
+    for name, taken in imports(ast.parse(path.read_text())):
+        if name.split(".")[0] != "skaudio":
+            continue
+        assert name != "skaudio" or not taken, "nobody imports the root package"
+        other = name.split(".")[1]
+        assert other == own or RUNG[other] < RUNG[own], f"{module_name(path)} imports {name}"
+
+
+@pytest.mark.parametrize("path", INSIDE, ids=module_name)
+def test_libraries_stay_in_their_rooms(path):
+    tree = ast.parse(path.read_text())
+    for name, _ in imports(tree):
+        library = name.split(".")[0]
+        assert room(path) in HOMES.get(library, {room(path)}), f"{name} in {module_name(path)}"
+        if "._" in name:
+            assert name.startswith("skaudio.") or room(path) == "_validation", f"private {name}"
+    for name, _ in top_level_imports(tree):
+        assert name.split(".")[0] not in {"matplotlib", "librosa"}, f"{name} is imported lazily"
+
+
+def test_no_cycles_between_modules():
+    graph = {}
+    names = {module_name(path) for path in FILES}
+    for path in FILES:
+        needed = graph.setdefault(module_name(path), set())
+        for name, taken in top_level_imports(ast.parse(path.read_text())):
+            full = {f"{name}.{part}" for part in taken} & names
+            needed |= full or ({name} & names)
+    list(TopologicalSorter(graph).static_order())
+
+
+def test_no_drawer_for_leftovers():
+    assert not [path for path in FILES if path.stem in {"utils", "util", "helpers", "common"}]
+
+
+@pytest.mark.parametrize(
+    ("statement", "absent"),
+    [
+        ("import skaudio", {"torch", "librosa", "sklearn", "numpy"}),
+        ("import skaudio.features", {"torch", "librosa", "skorch"}),
+        ("import skaudio.audio", {"torch", "librosa", "skorch"}),
+        ("import skaudio.datasets", {"torch", "librosa", "skorch"}),
+        ("import skaudio.metrics", {"torch", "librosa", "skorch"}),
+        ("import skaudio.networks", {"librosa", "soundfile", "skorch"}),
+    ],
+)
+def test_imports_stay_light(statement, absent):
+    code = f"{statement}; import sys; print(*({absent!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []
+
+
+@pytest.mark.parametrize("name", skaudio.__all__)
+def test_every_public_name_resolves(name):
+    assert getattr(skaudio, name) is not None
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'AudioClasifier'"):
+        skaudio.AudioClasifier  # noqa: B018

@@ -1,0 +1,76 @@
+"""scikit-learn's own judgement of every public estimator and transformer."""
+
+import inspect
+
+import torch
+from sklearn.base import BaseEstimator
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+import skaudio
+from skaudio import AudioClassifier, AudioLoader, AudioRegressor, FeatureCache
+from skaudio.networks import DiffResNet, MTSNet, SeparableNet
+
+MINIBATCHES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "Minibatches: a clip of weight 2 takes one place in one batch, a repeated clip two places "
+        "in two. scikit-learn exempts its own SGDClassifier and SGDRegressor for the same reason. "
+        "In one batch, without batch statistics, it holds: see DoublePrecision below."
+    )
+}
+EXPECTED_FAILURES = {AudioClassifier: MINIBATCHES, AudioRegressor: MINIBATCHES}
+
+
+class DoublePrecision(nn.Module):
+    """Two layers without batch statistics, in float64."""
+
+    def __init__(self, n_features, n_outputs):
+        super().__init__()
+        self.hidden = nn.Linear(n_features, 16, dtype=torch.float64)
+        self.head = nn.Linear(16, n_outputs, dtype=torch.float64)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.hidden(x.double().flatten(1))))
+
+
+def build_double_precision(n_bands, n_outputs, n_frames=None, n_channels=1):
+    return DoublePrecision(n_channels * n_bands * n_frames, n_outputs)
+
+
+def in_one_batch(estimator):
+    return estimator(build_double_precision, batch_size=10_000, lr=3e-2, max_epochs=60)
+
+
+WITHOUT_EXEMPTION = [in_one_batch(AudioClassifier), in_one_batch(AudioRegressor)]
+
+ESTIMATORS = [
+    AudioClassifier(),
+    AudioRegressor(),
+    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2),
+    AudioClassifier(DiffResNet(backbone=MTSNet(n_filters=(16, 32))), lr=1e-2),
+    *WITHOUT_EXEMPTION,
+    AudioLoader(),
+    AudioLoader(sample_rate=16000, n_jobs=2),
+    *[
+        getattr(skaudio, name)()
+        for name in ("BandScaler", "LogMelSpectrogram", "MFCC", "Spectrogram", "TemporalStatistics")
+    ],
+]
+
+
+def expected_failures(estimator):
+    if estimator in WITHOUT_EXEMPTION:
+        return {}
+    return EXPECTED_FAILURES.get(type(estimator), {})
+
+
+@parametrize_with_checks(ESTIMATORS, expected_failed_checks=expected_failures)
+def test_scikit_learn_agrees(estimator, check):
+    check(estimator)
+
+
+def test_nothing_public_is_left_out():
+    public = {getattr(skaudio, name) for name in skaudio.__all__}
+    classes = {item for item in public if inspect.isclass(item) and issubclass(item, BaseEstimator)}
+    # FeatureCache needs a folder of its own: see tests/features/test_cache.py.
+    assert classes - {FeatureCache} == {type(estimator) for estimator in ESTIMATORS}
