@@ -1,0 +1,105 @@
+"""It recognises: bundled digits, and real recordings where there are some."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+from skaudio import AudioClassifier, AudioLoader, LogMelSpectrogram
+from skaudio.datasets import load_manifest, load_spoken_digits
+from skaudio.metrics import unweighted_average_recall
+from skaudio.networks import MTSNet
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def default_pipeline(sample_rate):
+    return make_pipeline(
+        LogMelSpectrogram(sample_rate=sample_rate), AudioClassifier(random_state=0)
+    )
+
+
+def some(clips, per_group, groups):
+    """The first clips of every group."""
+    order = [np.flatnonzero(groups == group)[:per_group] for group in np.unique(groups)]
+    return np.sort(np.concatenate(order))
+
+
+@pytest.fixture
+def two_threads():
+    threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.slow
+def test_digits_of_voices_never_heard(two_threads):
+    clips = load_spoken_digits()
+    predicted = cross_val_predict(
+        default_pipeline(clips.sample_rate), clips.data, clips.target,
+        groups=clips.speaker, cv=GroupKFold(4),
+    )  # fmt: skip
+    assert unweighted_average_recall(clips.target, predicted) > 0.90
+
+
+@pytest.mark.slow
+def test_fsdd_digits_of_speakers_never_heard(recordings, two_threads):
+    clips = load_manifest(recordings / "fsdd.csv")
+    held_out = np.isin(clips.speaker, ["lucas", "theo"])
+    paths, digit = np.asarray(clips.data), np.asarray(clips.target)
+    model = make_pipeline(AudioLoader(), *default_pipeline(8000))
+    predicted = model.fit(paths[~held_out], digit[~held_out]).predict(paths[held_out])
+    assert unweighted_average_recall(digit[held_out], predicted) > 0.80
+
+
+def test_fsdd_in_short(recordings):
+    clips = load_manifest(recordings / "fsdd.csv")
+    kept = np.flatnonzero(np.isin(clips.target, ["1", "3", "6"]))[::9]
+    paths, digit, speaker = (
+        np.asarray(part)[kept] for part in (clips.data, clips.target, clips.speaker)
+    )
+    model = AudioClassifier(
+        MTSNet(n_filters=(8, 16)), frontend=LogMelSpectrogram(sample_rate=8000, n_mels=32),
+        max_epochs=12, batch_size=16, lr=1e-2, random_state=0,
+    )  # fmt: skip
+    predicted = cross_val_predict(model, paths, digit, groups=speaker, cv=GroupKFold(2))
+    assert unweighted_average_recall(digit, predicted) > 0.6
+
+
+def test_emotions_in_short(recordings):
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "plot_02_emotion.py", "--data", recordings, "--speakers", "2",
+         "--epochs", "2", "--jobs", "1"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert [row.split(" | ")[0] for row in rows[1:3]] == [
+        "| plain CNN",
+        "| MTS, factors 0.7 and 1.428",
+    ]
+    assert all(0.05 < float(row.split("|")[2]) <= 1 for row in rows[1:])
+
+
+def test_search_over_a_whole_pipeline_gives_the_same_bits_with_any_number_of_jobs():
+    clips = load_spoken_digits()
+    kept = some(clips, 2, np.char.add(clips.speaker, clips.target))[::4]
+    X, y = [clips.data[i] for i in kept], clips.target[kept]
+    model = make_pipeline(
+        LogMelSpectrogram(sample_rate=8000),
+        AudioClassifier(MTSNet(n_filters=(4,)), max_epochs=2, random_state=0),
+    )
+    grid = {
+        "logmelspectrogram__n_mels": [16, 24],
+        "audioclassifier__network__tempo_factors": [(), (0.5, 2.0)],
+    }
+    results = [GridSearchCV(model, grid, cv=2, n_jobs=n_jobs).fit(X, y) for n_jobs in (1, 2)]
+    scores = [search.cv_results_["split0_test_score"] for search in results]
+    np.testing.assert_array_equal(*scores)
+    np.testing.assert_array_equal(*[search.predict_proba(X) for search in results])
