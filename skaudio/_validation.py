@@ -201,6 +201,7 @@ def _check_clips(
             "Put AudioLoader() in front of it to read the files."
         )
     ragged = _as_list(X)
+    clips: Clips
     if ragged is None:
         clips = _check_array(estimator, X, reset=reset, what=what, ndims=ndims)
     else:

@@ -4,11 +4,13 @@ from pathlib import Path
 # Read when scipy is first imported; without it scikit-learn skips one of its checks.
 os.environ.setdefault("SCIPY_ARRAY_API", "1")
 
-import matplotlib as mpl  # noqa: E402
-import pytest  # noqa: E402
-import torch  # noqa: E402
+import matplotlib as mpl
+import pytest
+import torch
 
 mpl.use("Agg")
+
+collect_ignore = ["benchmarks"]
 
 
 @pytest.fixture(autouse=True, scope="session")

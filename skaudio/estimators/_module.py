@@ -17,7 +17,7 @@ from skaudio.networks import MTSNet
 
 __all__ = ["ClipModule", "build_module"]
 
-_LAYERS: dict[type, Callable[..., nn.Module]] = {
+_LAYERS: dict[Any, Callable[..., nn.Module]] = {
     features.LogMelSpectrogram: layers.LogMel,
     features.MFCC: layers.MFCC,
 }
@@ -69,9 +69,7 @@ def _build_frontend(transformer: Any) -> Any:
     )
 
 
-def _build_network(
-    network: Any, n_bands: int, n_outputs: int, n_frames: int | None
-) -> nn.Module:
+def _build_network(network: Any, n_bands: int, n_outputs: int, n_frames: int | None) -> nn.Module:
     if network is None:
         network = MTSNet()
     if isinstance(network, nn.Module):

@@ -55,7 +55,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
     optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
         A callable is given the parameters and ``lr`` (and ``weight_decay`` unless that is 0), as
         any class of :mod:`torch.optim`. ``"sgd"`` has momentum 0.9.
-    lr : float, default=0.001
+    lr : float, default=0.003
         Learning rate to begin with.
     weight_decay : float, default=0.01
     lr_schedule : {"cosine", "one_cycle", "plateau", "staged"} or None, default="cosine"
@@ -132,7 +132,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
         mixup: float = 0.0,
         loss: str | Callable = "squared_error",
         optimizer: str | Callable = "adamw",
-        lr: float = 1e-3,
+        lr: float = 3e-3,
         weight_decay: float = 1e-2,
         lr_schedule: str | None = "cosine",
         clip_norm: float | None = None,
@@ -249,7 +249,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
 
     @staticmethod
     def _validation_score(target: NDArray, output: NDArray) -> float:
-        return concordance_correlation(target, output)
+        return float(concordance_correlation(target, output))
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

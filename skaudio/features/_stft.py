@@ -130,9 +130,9 @@ class Spectra:
     """
 
     def __init__(self, window: NDArray[np.float64], dtype: type = np.float64) -> None:
-        self._window = window.astype(dtype)
+        self._window: NDArray[Any] = window.astype(dtype)
         self._width = max(_BLOCK_BYTES // self._window.nbytes, 8)
-        self._frames = np.empty((self._width, len(window)), dtype=dtype)
+        self._frames: NDArray[Any] = np.empty((self._width, len(window)), dtype=dtype)
         self._power = np.empty((self._width, len(window) // 2 + 1), dtype=np.float32)
 
     def blocks(self, frames: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:

@@ -53,7 +53,7 @@ class LogMelSpectrogram(WaveformTransformer):
         What lies before and behind a centred clip; see :func:`numpy.pad`.
     power : float, default=2.0
         Exponent of the magnitude: 2 for power, 1 for amplitude.
-    n_mels : int, default=64
+    n_mels : int, default=40
         Bands.
     fmin, fmax : float, default=0.0 and None
         Lowest and highest frequency in Hz; `fmax` is half of `sample_rate` if None.
@@ -103,7 +103,7 @@ class LogMelSpectrogram(WaveformTransformer):
     >>> seconds = np.arange(8000) / 16000
     >>> tones = np.sin(2 * np.pi * np.array([[440.0], [880.0]]) * seconds)
     >>> LogMelSpectrogram(sample_rate=16000).fit_transform(tones).shape
-    (2, 64, 63)
+    (2, 40, 63)
     """
 
     _parameter_constraints: dict = {
@@ -125,7 +125,7 @@ class LogMelSpectrogram(WaveformTransformer):
         center=True,
         pad_mode="constant",
         power=2.0,
-        n_mels=64,
+        n_mels=40,
         fmin=0.0,
         fmax=None,
         htk=False,

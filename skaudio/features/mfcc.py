@@ -67,7 +67,7 @@ class MFCC(WaveformTransformer):
         What lies before and behind a centred clip; see :func:`numpy.pad`.
     power : float, default=2.0
         Exponent of the magnitude: 2 for power, 1 for amplitude.
-    n_mels : int, default=64
+    n_mels : int, default=40
         Mel bands behind the coefficients.
     fmin, fmax : float, default=0.0 and None
         Lowest and highest frequency in Hz; `fmax` is half of `sample_rate` if None.
@@ -127,7 +127,7 @@ class MFCC(WaveformTransformer):
         center=True,
         pad_mode="constant",
         power=2.0,
-        n_mels=64,
+        n_mels=40,
         fmin=0.0,
         fmax=None,
         htk=False,

@@ -13,7 +13,13 @@ from skaudio.layers.level_norm import LevelNorm
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.pooling import AttentionPooling
-from skaudio.layers.pooling_baselines import AvgMaxPool, AvgPool, ChangeHopSize, ConvAvgPool
+from skaudio.layers.pooling_baselines import (
+    AvgMaxPool,
+    AvgPool,
+    ChangeHopSize,
+    ConvAvgPool,
+    MaxPool,
+)
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
 
@@ -35,6 +41,7 @@ __all__ = [
     "DiffResTF",
     "LevelNorm",
     "LogMel",
+    "MaxPool",
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",

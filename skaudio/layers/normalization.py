@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -41,9 +43,11 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 
     def _update_running(self, mean: Tensor, var: Tensor, count: Tensor) -> None:
         unbiased = var * count / (count - 1).clamp(min=1)
-        self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-        self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
-        self.num_batches_tracked.add_(1)
+        momentum = cast(float, self.momentum)
+        for buffer, batch in ((self.running_mean, mean), (self.running_var, unbiased)):
+            running = cast(Tensor, buffer)
+            running.lerp_(batch.to(running.dtype), momentum)
+        cast(Tensor, self.num_batches_tracked).add_(1)
 
 
 class BandNorm(nn.Module):

@@ -13,9 +13,7 @@ from skaudio.estimators import AudioClassifier
 from skaudio.layers.precision import LinearHead
 from skaudio.networks import BaseNetwork
 
-DESCRIPTIONS = [
-    getattr(networks, name)() for name in networks.__all__ if name != "BaseNetwork"
-]
+DESCRIPTIONS = [getattr(networks, name)() for name in networks.__all__ if name != "BaseNetwork"]
 
 
 def name_of(description):
@@ -113,9 +111,7 @@ def test_gradients_reach_every_parameter(network):
     loss = logits_of(output)[:, 0].square().sum()
     named = output[1] if isinstance(output, tuple) else {}
     (loss + sum(value for key, value in named.items() if key.endswith("_loss"))).backward()
-    missing = [
-        name for name, p in module.named_parameters() if p.requires_grad and p.grad is None
-    ]
+    missing = [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None]
     assert missing == []
 
 
