@@ -13,7 +13,7 @@ from skaudio.layers._resolution_pictures import draw_clips
 from skaudio.layers.frame_scoring import FrameConvStack
 from skaudio.layers.resolution import kept, real_frames
 
-__all__ = ["AvgMaxPool", "AvgPool", "ChangeHopSize", "ConvAvgPool"]
+__all__ = ["AvgMaxPool", "AvgPool", "ChangeHopSize", "ConvAvgPool", "MaxPool"]
 
 
 class _PoolingBaseline(nn.Module):
@@ -121,6 +121,14 @@ class AvgPool(_PoolingBaseline):
     def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
         mean = nn.functional.adaptive_avg_pool1d(x, size)
         return {"avgpool": mean, "feature": mean}
+
+
+class MaxPool(_PoolingBaseline):
+    """Adaptive maximum over time."""
+
+    def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
+        largest = nn.functional.adaptive_max_pool1d(x, size)
+        return {"maxpool": largest, "feature": largest}
 
 
 class AvgMaxPool(_PoolingBaseline):

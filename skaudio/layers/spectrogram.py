@@ -1,7 +1,7 @@
 """Spectral features as torch modules: the transformers of ``skaudio.features`` in a network.
 
 Each module is built from numbers and arrays alone, which the transformer of the same idea hands
-over: ``LogMel(**LogMelSpectrogram(n_mels=40).layer_arguments())``.
+over: ``LogMel(**LogMelSpectrogram(n_mels=64).layer_arguments())``.
 
 What is inside runs in float64, whatever autocast says: in float32 the rounding of a loud tone
 hides what is 80 dB below it. Devices without float64 (Apple's) compute in float32.

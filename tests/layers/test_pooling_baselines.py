@@ -6,10 +6,16 @@ import torch
 from torch import nn
 
 from skaudio.layers.diffres import DiffRes
-from skaudio.layers.pooling_baselines import AvgMaxPool, AvgPool, ChangeHopSize, ConvAvgPool
+from skaudio.layers.pooling_baselines import (
+    AvgMaxPool,
+    AvgPool,
+    ChangeHopSize,
+    ConvAvgPool,
+    MaxPool,
+)
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "diffres.npz")
-ALL = [AvgPool, AvgMaxPool, ConvAvgPool, ChangeHopSize]
+ALL = [AvgPool, MaxPool, AvgMaxPool, ConvAvgPool, ChangeHopSize]
 
 
 @pytest.mark.parametrize("kind", [AvgPool, AvgMaxPool, ChangeHopSize])
@@ -18,6 +24,16 @@ def test_golden(kind):
     got = model(torch.from_numpy(GOLDEN["baseline/x"]))["feature"]
     expected = torch.from_numpy(GOLDEN[f"baseline_{kind.__name__}/feature"])
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_average_plus_maximum_is_what_it_says():
+    x = torch.randn(2, 31, 6)
+    mean, largest, both = (
+        kind(31, 6, 0.5)(x)["feature"] for kind in (AvgPool, MaxPool, AvgMaxPool)
+    )
+    assert torch.equal(mean + largest, both)
+    assert (largest > mean).any()
+    assert (largest >= mean).all()
 
 
 def test_average_behind_convolutions():

@@ -1,0 +1,127 @@
+"""See what a resolution layer does to a clip."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from skaudio.layers import DiffRes, DiffResF, DiffResTF
+from skaudio.layers._resolution_pictures import clip_panels, draw_panels, figure_size
+
+__all__ = ["ResolutionDisplay"]
+
+
+class ResolutionDisplay:
+    """Which frames of a clip a network keeps, and what it makes of them.
+
+    Four panels: the importance of each frame, with frames that are as good as empty in grey; the
+    spectrogram in decibels; the same after merging; and the encoding of where in time the merged
+    frames come from.
+
+    Parameters
+    ----------
+    result : dict
+        What :class:`~skaudio.layers.DiffRes`, :class:`~skaudio.layers.DiffResF` or
+        :class:`~skaudio.layers.DiffResTF` gave for a batch.
+    clip : int, default=0
+        Clip of the batch.
+
+    Attributes
+    ----------
+    figure_ : matplotlib.figure.Figure or SubFigure
+    axes_ : ndarray of shape (n_panels,)
+        The panels' axes, from top to bottom.
+
+    See Also
+    --------
+    skaudio.networks.DiffResNet : Puts the layer in front of any network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.layers import DiffRes
+    >>> from skaudio.plots import ResolutionDisplay
+    >>> layer = DiffRes(in_t_dim=100, in_f_dim=64, dimension_reduction_rate=0.75)
+    >>> display = ResolutionDisplay(layer(torch.randn(1, 100, 64))).plot()
+    >>> len(display.axes_)
+    4
+    """
+
+    def __init__(self, result: dict[str, Any], *, clip: int = 0) -> None:
+        self.result = result
+        self.clip = clip
+
+    @classmethod
+    def from_estimator(cls, estimator: Any, clip: Any, *, figure: Any = None) -> ResolutionDisplay:
+        """Predict a clip, and draw what the network's resolution layer made of it.
+
+        Parameters
+        ----------
+        estimator : AudioClassifier, AudioRegressor or Pipeline that ends in one
+            Fitted, with a network that has such a layer, as
+            :class:`~skaudio.networks.DiffResNet` has. Of several layers the first is drawn.
+        clip : ndarray, str or Path
+            One item of what :meth:`predict` takes: features of shape ``(n_bands, n_frames)``, or
+            whatever the pipeline or the front end makes them of, such as a waveform of shape
+            ``(n_samples,)`` in [-1, 1] or a path. Of an estimator with several windows a clip,
+            the first is drawn.
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Empty, to draw into; by default a new one.
+
+        Returns
+        -------
+        ResolutionDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If the estimator is not fitted.
+        ValueError
+            If it has no resolution layer.
+        """
+        layer = _resolution_layer(estimator)
+        results: list[dict[str, Any]] = []
+        # The hook shows what prediction does, so that nothing on the way is done a second time.
+        hook = layer.register_forward_hook(lambda module, args, result: results.append(result))
+        try:
+            estimator.predict([clip])
+        finally:
+            hook.remove()
+        return cls(results[0]).plot(figure=figure)
+
+    def plot(self, *, figure: Any = None) -> ResolutionDisplay:
+        """Draw the panels below one another.
+
+        Parameters
+        ----------
+        figure : matplotlib.figure.Figure or SubFigure, optional
+            Empty, to draw into; by default a new one.
+
+        Returns
+        -------
+        ResolutionDisplay
+            This display.
+        """
+        import matplotlib.pyplot as plt
+
+        panels = clip_panels(self.result, self.clip)
+        self.figure_ = plt.figure(figsize=figure_size(panels)) if figure is None else figure
+        self.axes_ = np.array(draw_panels(panels, self.figure_), dtype=object)
+        return self
+
+
+def _resolution_layer(estimator: Any) -> Any:
+    model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    check_is_fitted(model)
+    modules = model.net_.module_.modules() if hasattr(model, "net_") else ()
+    for module in modules:
+        if isinstance(module, (DiffRes, DiffResF, DiffResTF)):
+            return module
+    raise ValueError(
+        f"ResolutionDisplay: got {model!r}, but expected an estimator whose network has a "
+        "resolution layer. Put one in front of the network, as in "
+        "AudioClassifier(networks.DiffResNet(rate=0.5, backbone=...)), and fit that."
+    )
