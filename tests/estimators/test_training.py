@@ -6,6 +6,7 @@ import sklearn
 import torch
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
+from skorch.callbacks import TensorBoard
 
 from skaudio.augmentation import TimeMask
 from skaudio.callbacks import StagedLearningRate, cosine, one_cycle
@@ -288,3 +289,21 @@ def test_untrained_regressor_answers_with_the_mean(tiny):
     X, y = make_loudness()
     model = regressor(tiny, max_epochs=1, lr=1e-12, lr_schedule=None).fit(X, y)
     assert abs(model.predict(X).mean() - y.mean()) < y.std()
+
+
+def test_tensorboard_in_one_line(tiny, features):
+    class Writer:
+        """What a SummaryWriter is asked to write."""
+
+        def __init__(self):
+            self.names = set()
+
+        def add_scalar(self, tag, scalar_value, global_step):
+            self.names.add(tag)
+
+        def close(self):
+            pass
+
+    writer = Writer()
+    classifier(tiny, max_epochs=2, callbacks=[TensorBoard(writer)]).fit(*features)
+    assert {"Loss/train_loss", "lr"} <= writer.names
