@@ -63,7 +63,7 @@ class NamedScores(Callback):
         """Collect a training batch."""
         if training:
             for name, value in (named or {}).items():
-                self.values_.setdefault(name, []).append(float(value.detach()))
+                self.values_.setdefault(name, []).append(float(value))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Average what was collected."""

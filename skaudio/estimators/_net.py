@@ -141,6 +141,7 @@ class AudioNet(NeuralNet):
             )
         if self.scaler_.is_enabled():
             self.scaler_.unscale_(self.optimizer_)
+        named = {name: value.detach() for name, value in named.items()}
         return {"loss": loss.detach(), "y_pred": logits.detach(), "named": named}
 
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
