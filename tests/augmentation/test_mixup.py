@@ -21,7 +21,7 @@ def test_partners_are_a_permutation():
 @pytest.mark.parametrize("alpha", [0.2, 1.0, 5.0])
 def test_shares_follow_beta(alpha):
     _, share = draw(3000, alpha)
-    assert stats.kstest(share.double(), stats.beta(alpha, alpha).cdf).pvalue > 1e-3
+    assert stats.kstest(share.double().numpy(), stats.beta(alpha, alpha).cdf).pvalue > 1e-3
 
 
 @pytest.mark.parametrize("alpha", [1e-4, 1e4])

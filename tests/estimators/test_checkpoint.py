@@ -8,6 +8,7 @@ import textwrap
 import joblib
 import numpy as np
 import pytest
+import torch
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 
@@ -73,13 +74,15 @@ def test_kill_minus_nine(features, tmp_path):
     joblib.dump((X, y), tmp_path / "data.joblib")
     joblib.dump(classifier(tmp_path / "runs", max_epochs=200, patience=200), tmp_path / "model")
     code = textwrap.dedent("""
-        import sys, joblib
+        import sys, joblib, torch
+        torch.set_num_threads(int(sys.argv[2]))  # bits depend on their number
         model = joblib.load(sys.argv[1] + "/model")
         print("ready", flush=True)
         model.fit(*joblib.load(sys.argv[1] + "/data.joblib"))
     """)
     with subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE
+        [sys.executable, "-c", code, str(tmp_path), str(torch.get_num_threads())],
+        stdout=subprocess.PIPE,
     ) as child:
         child.stdout.readline()
         while len(list(tmp_path.glob("runs/*/epoch_*.pt"))) < 2:
