@@ -52,14 +52,14 @@ model.fit(X_train, y_train)
 # --------------------
 
 predicted = model.predict(X_test)
-print(classification_report(y_test, predicted))
+print(classification_report(y_test, predicted, labels=clips.target_names))
 print(f"unweighted average recall: {unweighted_average_recall(y_test, predicted):.3f}")
 
 results = Path("results")
 results.mkdir(exist_ok=True)
 mpl.use("Agg")
 display = ConfusionMatrixDisplay.from_predictions(
-    y_test, predicted, cmap="Blues", colorbar=False, xticks_rotation=45
+    y_test, predicted, labels=clips.target_names, cmap="Blues", colorbar=False, xticks_rotation=45
 )
 display.ax_.set_title("Digits of voices never heard before")
 display.figure_.tight_layout()
