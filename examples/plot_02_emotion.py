@@ -31,7 +31,7 @@ from skaudio.networks import MTSNet
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[3])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
-parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--epochs", type=int, default=20)
 parser.add_argument("--speakers", type=int, default=10, help="speakers to take, 10 at the most")
 parser.add_argument("--jobs", type=int, default=2, help="folds to train at once")
 args = parser.parse_args()
@@ -49,7 +49,7 @@ kept = np.isin(clips.speaker, np.unique(clips.speaker)[: args.speakers])
 paths, emotion, speaker = (
     np.asarray(part)[kept] for part in (clips.data, clips.target, clips.speaker)
 )
-features = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=16000, hop_length=256))
+features = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=16000, hop_length=512))
 X = features.fit_transform(paths)
 print(f"{len(X)} clips, {len(set(emotion))} emotions, {len(set(speaker))} speakers")
 
