@@ -8,7 +8,7 @@ the only module that touches what scikit-learn keeps private.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -50,7 +50,6 @@ __all__ = [
     "fit_context",
     "holds_paths",
     "is_path",
-    "take",
     "with_bands",
     "wrap_output",
 ]
@@ -120,13 +119,6 @@ def with_bands(clips: Clips) -> Clips:
     return [clip[np.newaxis, :] if clip.ndim == 1 else clip for clip in clips]
 
 
-def take(clips: Clips, indices: Iterable[int]) -> Clips:
-    """Select clips by position, keeping the form."""
-    if isinstance(clips, np.ndarray):
-        return clips[np.asarray(indices)]
-    return [clips[i] for i in indices]
-
-
 def is_path(item: Any) -> bool:
     """Tell whether `item` names a file."""
     return isinstance(item, (str, os.PathLike))
@@ -187,8 +179,6 @@ def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
 
 def check_seed(random_state: Any) -> int:
     """Turn scikit-learn's `random_state` into one non-negative integer seed."""
-    if isinstance(random_state, (int, np.integer)) and not isinstance(random_state, bool):
-        return int(check_random_state(int(random_state)).randint(2**31 - 1))
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 

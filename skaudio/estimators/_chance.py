@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["INITIAL_WEIGHTS", "ORDER", "STEP", "WINDOW", "rng_for", "seeded"]
+__all__ = ["INITIAL_WEIGHTS", "ORDER", "SPLIT", "STEP", "WINDOW", "rng_for", "seeded"]
 
 # What a stream of random numbers is for; streams of different purpose are independent.
 INITIAL_WEIGHTS, ORDER, STEP, WINDOW, SPLIT = range(5)
