@@ -132,8 +132,7 @@ class DiffRes(ResolutionLayer):
         padded = None if lengths is None else real
         log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
         raw = torch.sigmoid(wide(self.scorer(log_power, padded)))[..., 0]
-        power = wide(log_power).exp()
-        return self.warp(power, raw, power.mean(2), real, sizes)
+        return self.warp(wide(log_power), raw, self.in_f_dim, real, sizes)
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
         """Draw score, spectrogram, warped spectrogram and resolution encoding of each clip.
@@ -164,15 +163,15 @@ def pack(x: Tensor, warped: dict[str, Any], warped_axis: int) -> dict[str, Any]:
     dict
     """
     other = 3 - warped_axis
-    maps = {
-        name: warped[name] if warped_axis == 1 else warped[name].transpose(1, 2)
-        for name in ("avgpool", "maxpool", "resolution_enc")
-    }
+    feature = warped["maps"] if warped_axis == 1 else warped["maps"].transpose(2, 3)
+    avgpool, maxpool, resolution_enc = feature.unbind(1)
     return {
         "x": x,
         "score": warped["score"].unsqueeze(other),
-        **maps,
-        "feature": torch.stack(list(maps.values()), dim=1),
+        "avgpool": avgpool,
+        "maxpool": maxpool,
+        "resolution_enc": resolution_enc,
+        "feature": feature,
         "guide_loss": warped["guide_loss"],
         "guide_loss_total": warped["guide_loss_total"],
         "activeness": warped["activeness"],

@@ -104,10 +104,9 @@ class DiffResF(ResolutionLayer):
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         frames = torch.tensor(sizes, device=x.device)
         raw = torch.sigmoid(wide(self.scorer(self._pool_time(x, sizes))))[..., 0]
-        power = (wide(x).masked_fill(~real[..., None], float("-inf"))).exp().transpose(1, 2)
+        log_power = wide(x).masked_fill(~real[..., None], float("-inf")).transpose(1, 2)
         bands = torch.ones_like(raw, dtype=torch.bool)
-        energy = power.sum(2) / frames[:, None]
-        warped = self.warp(power, raw, energy, bands, [self.in_f_dim] * len(x))
+        warped = self.warp(log_power, raw, frames[:, None], bands, [self.in_f_dim] * len(x))
         return warped | {"lengths": frames}
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
@@ -231,7 +230,7 @@ class DiffResTF(nn.Module):
         draw_clips(ret, savepath)
 
     def _encode(self, by_frame: dict[str, Any], by_band: dict[str, Any], x: Tensor) -> Tensor:
-        table = self.positions(*x.shape[1:]).to(by_frame["avgpool"].dtype)
+        table = self.positions(*x.shape[1:]).to(by_frame["maps"].dtype)
         fewer_bands = slot_sums(table.T, by_band["slots"])
         return slot_sums(fewer_bands.transpose(1, 2), by_frame["slots"])
 

@@ -10,13 +10,12 @@ So each slot is a bag of consecutive frames and one tail.
 
 from __future__ import annotations
 
-from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["Slots", "assign_slots", "overlap_matrix", "slot_maxima", "slot_sums"]
+__all__ = ["Slots", "assign_slots", "overlap_matrix", "slot_sums"]
 
 
 class Slots(NamedTuple):
@@ -98,96 +97,6 @@ def slot_sums(features: Tensor, slots: Slots) -> Tensor:
     tail = slots.tail.flatten()[:, None].to(rows.dtype)
     sums = heads.addcmul_(tail, rows.index_select(0, crossing.flatten()))
     return sums.view(*slots.tail.shape, -1)
-
-
-def slot_maxima(features: Tensor, slots: Slots) -> Tensor:
-    """Largest weighted frame in each slot, per feature.
-
-    Parameters
-    ----------
-    features : Tensor of shape (batch, n_frames, n_features)
-        Values of at least 0.
-    slots : Slots
-
-    Returns
-    -------
-    Tensor of shape (batch, n_slots, n_features)
-        0 in empty slots. Equals share the gradient.
-    """
-    head, tail = slots.head.to(features.dtype), slots.tail.to(features.dtype)
-    rows = features.flatten(0, 1)
-    weights = head.flatten(), tail.flatten()
-    best = _SlotMaxima.apply(rows, *weights, slots.slot.flatten(), slots.crossing.flatten())
-    return best.view(*tail.shape, -1)
-
-
-CACHEABLE_CELLS = 2**18
-"""On a CPU, slots are worked on in groups of about this many values, which stay in its cache."""
-
-
-class _SlotMaxima(torch.autograd.Function):
-    """Winners are found again in backward: cheaper than to remember who they were.
-
-    Clips lie one after the other: ``x`` has the shape ``(batch * n_frames, n_features)``, the
-    result ``(batch * n_slots, n_features)``.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, head: Tensor, tail: Tensor, slot: Tensor, crossing: Tensor
-    ) -> Tensor:
-        best = x.new_zeros(len(tail), x.shape[1])
-        for bags, frames in _groups(x, slot, len(tail)):
-            rows, into = best[bags], slot[frames] - bags.start
-            products = x[frames] * head[frames, None]
-            rows.scatter_reduce_(0, into[:, None].expand_as(products), products, "amax")
-            reaching = x.index_select(0, crossing[bags]).mul_(tail[bags, None])
-            torch.maximum(rows, reaching, out=rows)
-        ctx.save_for_backward(x, head, tail, slot, crossing, best)
-        return best
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        x, head, tail, slot, crossing, best = ctx.saved_tensors
-        grad_head, grad_tail = torch.empty_like(head), torch.empty_like(tail)
-        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
-        for bags, frames in _groups(x, slot, len(tail)):
-            into, reaching = slot[frames] - bags.start, x.index_select(0, crossing[bags])
-            to_head, to_tail = _share_gradient(
-                grad[bags], best[bags], x[frames] * head[frames, None],
-                reaching * tail[bags, None], into,
-            )  # fmt: skip
-            torch.sum(to_head * x[frames], 1, out=grad_head[frames])
-            torch.sum(reaching.mul_(to_tail), 1, out=grad_tail[bags])
-            if grad_x is not None:
-                torch.mul(to_head, head[frames, None], out=grad_x[frames])
-                # A frame starts before the slot that it reaches into: its row is written by now.
-                grad_x.index_add_(0, crossing[bags], to_tail.mul_(tail[bags, None]))
-        return grad_x, grad_head, grad_tail, None, None
-
-
-def _groups(x: Tensor, slot: Tensor, n_slots: int) -> list[tuple[slice, slice]]:
-    """Cut the slots into groups, each with the frames that start in it."""
-    if x.device.type != "cpu":
-        return [(slice(0, n_slots), slice(0, len(x)))]
-    step = max(1, CACHEABLE_CELLS // max(1, x.shape[1]))
-    cuts = slot[::step].unique()
-    frames = [*torch.searchsorted(slot, cuts).tolist(), len(x)]
-    bags = [*cuts.tolist(), n_slots]
-    pairs = zip(pairwise(bags), pairwise(frames), strict=True)
-    return [(slice(*group), slice(*members)) for group, members in pairs]
-
-
-def _share_gradient(
-    grad: Tensor, best: Tensor, heads: Tensor, tails: Tensor, into: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradient of each frame's weighted head and of each slot's weighted tail."""
-    head_won = best.index_select(0, into).eq_(heads)
-    tail_won = tails.eq_(best)
-    n_winners = tail_won.scatter_add(0, into[:, None].expand_as(heads), head_won)
-    share = grad / n_winners
-    return head_won.mul_(share.index_select(0, into)), tail_won.mul_(share)
 
 
 def overlap_matrix(slots: Slots) -> Tensor:

@@ -11,7 +11,8 @@ from torch import nn
 from skaudio.layers.diffres import DiffRes
 from skaudio.layers.frame_scoring import normalise_scores
 from skaudio.layers.guide_loss import ENERGY_TOLERANCE, GUIDE_THRESHOLD
-from skaudio.layers.warping import assign_slots, overlap_matrix, slot_maxima, slot_sums
+from skaudio.layers.slot_pooling import pool_slots
+from skaudio.layers.warping import assign_slots, overlap_matrix, slot_sums
 
 GOLDEN = np.load(Path(__file__).parents[1] / "data" / "diffres.npz")
 WHOLE = ["half_64", "silence_64", "mild_64"]
@@ -342,9 +343,9 @@ def test_golden_maps_given_the_score(case):
     # From the same score even the logarithms agree, cell by cell.
     x, (_, slots) = golden(case, "x"), golden_slots(case)
     rate = json.loads(str(GOLDEN[f"{case}/config"]))["dimension_reduction_rate"]
-    avgpool = (slot_sums(x.exp(), slots) + 1e-12).log()
+    maps, _ = pool_slots(x, torch.zeros(x.shape[1:]), slots, gain=1 / (1 - rate))
+    avgpool, maxpool, _ = maps.unbind(1)
     torch.testing.assert_close(avgpool, golden(case, "avgpool"), rtol=1e-4, atol=1e-5)
-    maxpool = (slot_maxima(x.exp(), slots) / (1 - rate) + 1e-12).log()
     theirs = golden(case, "maxpool")
     off = ~torch.isclose(maxpool, theirs, rtol=1e-4, atol=1e-5)
     assert off.float().mean() < 0.01
@@ -357,7 +358,7 @@ def test_golden_maxima_differ_only_beside_shares_under_a_hundredth():
     x, weight = golden(case, "x"), golden(case, "weight")
     defined = ((weight[..., None] * x.exp()[:, :, None]).amax(1) / 0.5 + 1e-12).log()
     _, slots = golden_slots(case)
-    ours = (slot_maxima(x.exp(), slots) / 0.5 + 1e-12).log()
+    ours = pool_slots(x, torch.zeros(x.shape[1:]), slots, gain=2.0)[0][:, 1]
     torch.testing.assert_close(ours, defined, rtol=1e-4, atol=1e-4)
     off = ~torch.isclose(ours, golden(case, "maxpool"), rtol=1e-4, atol=1e-4)
     assert off.any()
@@ -422,9 +423,8 @@ def test_golden_score_normalisation():
     torch.testing.assert_close(
         slot_sums(power, slots), golden(case, "mean_feature"), rtol=1e-4, atol=1e-5
     )
-    close = torch.isclose(
-        2 * slot_maxima(power, slots), golden(case, "max_feature"), rtol=1e-4, atol=1e-5
-    )
+    maps, _ = pool_slots(power.log(), torch.zeros(power.shape[1:]), slots, gain=2.0)
+    close = torch.isclose(maps[:, 1].exp(), golden(case, "max_feature"), rtol=1e-4, atol=1e-5)
     assert close.float().mean() >= 0.99
 
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from skaudio.layers.frame_scoring import normalise_scores
-from skaudio.layers.warping import assign_slots, overlap_matrix, slot_maxima, slot_sums
+from skaudio.layers.warping import assign_slots, overlap_matrix, slot_sums
 
 
 def overlaps(score, n_slots):
@@ -30,6 +30,14 @@ def scores(n_frames, n_slots, batch=1, seed=0, spread=3.0):
 
 def slots_of(score, n_slots):
     return assign_slots(score, torch.full((len(score),), n_slots), n_slots)
+
+
+def dense_weights(score, n_slots):
+    """The definition again, differentiable."""
+    end = score.cumsum(1)[..., None]
+    start = end - score[..., None]
+    slot = torch.arange(n_slots)
+    return (torch.minimum(end, slot + 1.0) - torch.maximum(start, slot * 1.0)).clamp(min=0)
 
 
 SIZES = [(1, 1), (2, 1), (7, 3), (40, 39), (61, 13), (100, 1), (300, 75)]
@@ -68,14 +76,12 @@ def test_any_scores_at_all(score, n_slots):
     expected = overlaps(score[0].numpy(), n_slots)
     np.testing.assert_allclose(overlap_matrix(slots)[0].numpy(), expected, atol=1e-12)
     x = torch.rand(1, score.shape[1], 2, dtype=torch.float64)
-    dense_max = (expected[:, :, None] * x[0].numpy()[:, None, :]).max(axis=0)
     np.testing.assert_allclose(slot_sums(x, slots)[0].numpy(), expected.T @ x[0].numpy(), atol=1e-9)
-    np.testing.assert_allclose(slot_maxima(x, slots)[0].numpy(), dense_max, atol=1e-9)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("n_frames", "n_slots"), SIZES)
-def test_sums_and_maxima_are_the_dense_ones(n_frames, n_slots, dtype):
+def test_sums_are_the_dense_ones(n_frames, n_slots, dtype):
     score = scores(n_frames, n_slots, batch=2, seed=1)
     slots = slots_of(score, n_slots)
     x = torch.rand(2, n_frames, 5, dtype=dtype)
@@ -83,42 +89,24 @@ def test_sums_and_maxima_are_the_dense_ones(n_frames, n_slots, dtype):
     dense = overlap_matrix(slots).to(dtype)
     torch.testing.assert_close(slot_sums(x, slots), dense.mT @ x)
     torch.testing.assert_close(slot_sums(table, slots), dense.mT @ table)
-    expected = (dense[..., None] * x[:, :, None, :]).amax(1)
-    torch.testing.assert_close(slot_maxima(x, slots), expected)
 
 
-@pytest.mark.parametrize("aggregate", [slot_sums, slot_maxima])
-def test_gradients_are_the_dense_ones(aggregate):
+def test_gradients_of_sums_are_the_dense_ones():
     score = scores(50, 12, batch=2, seed=2).requires_grad_()
     x = torch.rand(2, 50, 4, dtype=torch.float64, requires_grad=True)
-    y = aggregate(x, slots_of(score, 12))
-    ours = torch.autograd.grad((y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum(), [score, x])
-
-    end = score.cumsum(1)[..., None]
-    start = torch.cat([torch.zeros(2, 1, 1, dtype=torch.float64), end[:, :-1]], dim=1)
-    slot = torch.arange(12)
-    dense = (torch.minimum(end, slot + 1.0) - torch.maximum(start, slot * 1.0)).clamp(min=0)
-    y = dense.mT @ x if aggregate is slot_sums else (dense[..., None] * x[:, :, None]).amax(1)
-    expected = torch.autograd.grad(
-        (y * torch.linspace(-1, 1, y.numel()).view_as(y)).sum(), [score, x]
-    )
+    y = slot_sums(x, slots_of(score, 12))
+    weight = torch.linspace(-1, 1, y.numel()).view_as(y)
+    ours = torch.autograd.grad((y * weight).sum(), [score, x])
+    expected = torch.autograd.grad(((dense_weights(score, 12).mT @ x) * weight).sum(), [score, x])
     for got, want in zip(ours, expected, strict=True):
         torch.testing.assert_close(got, want)
 
 
-def test_numerical_gradients():
+def test_numerical_gradients_of_sums():
     # A little less than fills the slots: at a boundary the derivative jumps.
     score = (0.97 * scores(12, 4, batch=2, seed=3)).requires_grad_()
     x = torch.rand(2, 12, 3, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(lambda s, x: slot_sums(x, slots_of(s, 4)), (score, x))
-    assert torch.autograd.gradcheck(lambda s, x: slot_maxima(x, slots_of(s, 4)), (score, x))
-
-
-def test_equals_share_the_gradient():
-    score = torch.full((1, 4), 0.5, dtype=torch.float64)
-    x = torch.ones(1, 4, 1, dtype=torch.float64, requires_grad=True)
-    slot_maxima(x, slots_of(score, 2)).sum().backward()
-    assert x.grad.flatten().tolist() == [0.25] * 4
 
 
 def test_running_sum_is_exact_on_long_clips():
@@ -140,9 +128,8 @@ def test_no_clip_touches_another():
     together = slots_of(score, 9)
     for clip in range(4):
         alone = slots_of(score[clip : clip + 1], 9)
-        for aggregate in (slot_sums, slot_maxima):
-            one = aggregate(x[clip : clip + 1], alone)[0]
-            torch.testing.assert_close(aggregate(x, together)[clip], one, rtol=0, atol=0)
+        one = slot_sums(x[clip : clip + 1], alone)[0]
+        torch.testing.assert_close(slot_sums(x, together)[clip], one, rtol=0, atol=0)
 
 
 def test_same_bits_every_time():
@@ -150,7 +137,7 @@ def test_same_bits_every_time():
         score = scores(500, 120, batch=3, seed=6).requires_grad_()
         x = torch.rand(3, 500, 16, generator=torch.Generator().manual_seed(0)).requires_grad_()
         slots = slots_of(score, 120)
-        y = torch.cat([slot_sums(x, slots), slot_maxima(x, slots)])
+        y = slot_sums(x, slots)
         return [y, *torch.autograd.grad(y.square().sum(), [score, x])]
 
     for first, second in zip(run(), run(), strict=True):

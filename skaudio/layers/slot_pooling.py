@@ -1,0 +1,232 @@
+"""What DiffRes makes of the frames that share a slot: average, maximum and encoding."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from skaudio.layers.warping import Slots
+
+__all__ = ["LOG_FLOOR", "pool_slots"]
+
+LOG_FLOOR = 1e-12
+"""Added to power before the logarithm."""
+
+CACHEABLE_CELLS = 2**17
+"""On a CPU, frames are worked on in groups of about this many values, which stay in its cache."""
+
+
+def pool_slots(
+    log_power: Tensor, table: Tensor, slots: Slots, gain: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    r"""Merge the frames of each slot.
+
+    With weights :math:`W`, log power :math:`x`, positional table :math:`P` and gain :math:`g`
+    the three maps are
+
+    .. math::
+
+        \ln\Bigl(\sum_t W_{tj} e^{x_t} + 10^{-12}\Bigr), \quad
+        \ln\Bigl(g \max_t W_{tj} e^{x_t} + 10^{-12}\Bigr), \quad
+        \sum_t W_{tj} P_t .
+
+    Parameters
+    ----------
+    log_power : Tensor of shape (batch, n_frames, n_features)
+        Natural logarithm of power; minus infinity is no power.
+    table : Tensor of shape (n_frames, n_features)
+        Shared by all clips.
+    slots : Slots
+    gain : float, default=1.0
+        Factor of the maximum, > 0.
+
+    Returns
+    -------
+    maps : Tensor of shape (batch, 3, n_slots, n_features)
+        Differentiable with respect to `log_power`, `table` and the weights. Of a maximum, equals
+        share the gradient.
+    total : Tensor of shape (batch, n_frames)
+        Power of each frame, summed over its features; it has no gradient.
+    """
+    dtype = log_power.dtype
+    weights = slots.head.to(dtype), slots.tail.to(dtype)
+    return _PoolSlots.apply(
+        log_power.contiguous(), table.to(dtype), *weights, slots.slot, slots.crossing, gain
+    )
+
+
+class _PoolSlots(torch.autograd.Function):
+    """All maps in one walk through the frames, and one walk back.
+
+    Power, weighted power and winners live for a group of frames only and are found again in
+    backward: on a CPU, fresh memory for all of them takes longer than computing them.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, table: Tensor, head: Tensor, tail: Tensor, slot: Tensor,
+        crossing: Tensor, gain: float,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        maps = x.new_empty(len(x), 3, tail.shape[1], x.shape[2])
+        total = torch.empty_like(head)
+        for group in _groups(x, head, tail, slot, crossing):
+            average, maximum, encoding = maps[group.clips, :, group.slots].unbind(1)
+            encoding.copy_(group.sums(group.positions(table).times(group.weights)))
+            power = group.power(x)
+            torch.sum(power.inside, 2, out=total[group.clips, group.frames])
+            weighted = power.times_(group.weights)
+            average.copy_(group.sums(weighted).add_(LOG_FLOOR).log_())
+            maximum.copy_(group.maxima(weighted).mul_(gain).add_(LOG_FLOOR).log_())
+        ctx.save_for_backward(x, table, head, tail, slot, crossing)
+        ctx.gain = gain
+        ctx.mark_non_differentiable(total)
+        return maps, total
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+        x, table, head, tail, slot, crossing = ctx.saved_tensors
+        grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
+        grad_table = torch.zeros_like(table) if ctx.needs_input_grad[1] else None
+        grad_head, grad_tail = torch.empty_like(head), torch.empty_like(tail)
+        for group in _groups(x, head, tail, slot, crossing):
+            to_average, to_maximum, to_encoding = grad[group.clips, :, group.slots].unbind(1)
+            power = group.power(x)
+            share = group.spread_logs(power, to_average, to_maximum, ctx.gain).times_(power)
+            if grad_x is not None:
+                group.write_power(grad_x, share.times(group.weights))
+            to_position = group.spread(to_encoding)
+            share = share.add_product_(group.positions(table), to_position)
+            torch.sum(share.inside, 2, out=grad_head[group.clips, group.frames])
+            torch.sum(share.reaching, 2, out=grad_tail[group.clips, group.slots])
+            if grad_table is not None:
+                group.add_positions(grad_table, to_position.times(group.weights))
+        return grad_x, grad_table, grad_head, grad_tail, None, None, None
+
+
+class _Rows(NamedTuple):
+    """Values of the frames that a group of slots is made of."""
+
+    inside: Tensor
+    """Of those that start in one of the slots, shape ``(n_clips, n_inside, n_features)``."""
+    reaching: Tensor
+    """Of the one that reaches into each from before, ``(n_clips, n_slots, n_features)``."""
+
+    def times(self, other: _Rows) -> _Rows:
+        return _Rows(self.inside * other.inside, self.reaching * other.reaching)
+
+    def times_(self, other: _Rows) -> _Rows:
+        return _Rows(self.inside.mul_(other.inside), self.reaching.mul_(other.reaching))
+
+    def add_product_(self, one: _Rows, other: _Rows) -> _Rows:
+        self.inside.addcmul_(one.inside, other.inside)
+        self.reaching.addcmul_(one.reaching, other.reaching)
+        return self
+
+
+class _Group(NamedTuple):
+    """Neighbouring slots of one clip, or all slots of some clips."""
+
+    clips: slice
+    frames: slice
+    slots: slice
+    into: Tensor
+    """Slot of each frame inside, both counted through the group."""
+    crossing: Tensor
+    """Frame of the batch that reaches into each slot, shape ``(n_clips, n_slots)``."""
+    weights: _Rows
+    """Heads and tails, for all features alike."""
+
+    def power(self, x: Tensor) -> _Rows:
+        """Read power from its logarithm, ``(batch, n_frames, n_features)``."""
+        inside = x[self.clips, self.frames].exp()
+        return _Rows(inside, _rows_at(self.crossing, x.flatten(0, 1)).exp_())
+
+    def positions(self, table: Tensor) -> _Rows:
+        """Read the positional table ``(n_frames, n_features)``, the same for all clips."""
+        return _Rows(table[None, self.frames], _rows_at(self.crossing % len(table), table))
+
+    def sums(self, rows: _Rows) -> Tensor:
+        """Add up what each slot is made of."""
+        sums = rows.reaching.flatten(0, 1).scatter_add(0, *self._into_slots(rows))
+        return sums.view_as(rows.reaching)
+
+    def maxima(self, rows: _Rows) -> Tensor:
+        """Find the largest of what each slot is made of."""
+        best = rows.reaching.flatten(0, 1).scatter_reduce(0, *self._into_slots(rows), "amax")
+        return best.view_as(rows.reaching)
+
+    def _into_slots(self, rows: _Rows) -> tuple[Tensor, Tensor]:
+        source = rows.inside.flatten(0, 1)
+        return self.into[:, None].expand_as(source), source
+
+    def spread(self, slots: Tensor) -> _Rows:
+        """Give every frame the values of its slot."""
+        into = self.into.view(len(slots), -1)
+        return _Rows(_rows_at(into, slots.flatten(0, 1)), slots)
+
+    def spread_logs(
+        self, power: _Rows, to_average: Tensor, to_maximum: Tensor, gain: float
+    ) -> _Rows:
+        """Turn the gradients of average and maximum into that of weighted power."""
+        weighted = power.times(self.weights)
+        to_sum = to_average / self.sums(weighted).add_(LOG_FLOOR)
+        best = self.maxima(weighted)
+        inside, reaching = self.spread(best)
+        won = _Rows(inside.eq_(weighted.inside), weighted.reaching.eq_(reaching))
+        del weighted
+        to_winner = to_maximum * gain / best.mul_(gain).add_(LOG_FLOOR).mul_(self.sums(won))
+        won.times_(self.spread(to_winner))
+        inside, reaching = self.spread(to_sum)
+        return _Rows(won.inside.add_(inside), won.reaching.add_(reaching))
+
+    def write_power(self, whole: Tensor, rows: _Rows) -> None:
+        """Write gradients into ``(batch, n_frames, n_features)``, group after group."""
+        whole[self.clips, self.frames] = rows.inside
+        # A frame starts before the slot that it reaches into: its row is written by now.
+        reaching = rows.reaching.flatten(0, 1)
+        whole.flatten(0, 1).index_add_(0, self.crossing.flatten(), reaching)
+
+    def add_positions(self, table: Tensor, rows: _Rows) -> None:
+        """Add gradients to ``(n_frames, n_features)``."""
+        table[self.frames] += rows.inside.sum(0)
+        frames = self.crossing.flatten() % len(table)
+        table.index_add_(0, frames, rows.reaching.flatten(0, 1))
+
+
+def _rows_at(places: Tensor, rows: Tensor) -> Tensor:
+    """Rows at places of shape ``(a, b)``; faster than indexing."""
+    return rows.index_select(0, places.flatten()).view(*places.shape, -1)
+
+
+def _groups(
+    x: Tensor, head: Tensor, tail: Tensor, slot: Tensor, crossing: Tensor
+) -> Iterator[_Group]:
+    """Cut a batch into groups, none of which shares a frame or a slot with another."""
+    n_slots = tail.shape[1]
+    for clips, frames, slots in _cuts(x, slot, n_slots):
+        into = slot[clips, frames].flatten() - (clips.start * n_slots + slots.start)
+        weights = _Rows(head[clips, frames, None], tail[clips, slots, None])
+        yield _Group(clips, frames, slots, into, crossing[clips, slots], weights)
+
+
+def _cuts(x: Tensor, slot: Tensor, n_slots: int) -> Iterator[tuple[slice, slice, slice]]:
+    """Clips, frames and slots of each group: whole clips where they are short."""
+    n_clips, n_frames, n_features = x.shape
+    frames_at_once = max(1, CACHEABLE_CELLS // max(1, n_features))
+    clips_at_once = frames_at_once // n_frames if x.device.type == "cpu" else n_clips
+    if clips_at_once:
+        for first in range(0, n_clips, clips_at_once):
+            clips = slice(first, min(first + clips_at_once, n_clips))
+            yield clips, slice(0, n_frames), slice(0, n_slots)
+        return
+    for clip in range(n_clips):
+        starts = slot[clip, ::frames_at_once].unique()
+        frames = [*torch.searchsorted(slot[clip], starts).tolist(), n_frames]
+        slots = [*(starts - clip * n_slots).tolist(), n_slots]
+        for started, covered in zip(pairwise(frames), pairwise(slots), strict=True):
+            yield slice(clip, clip + 1), slice(*started), slice(*covered)
