@@ -109,7 +109,8 @@ class DiffRes(ResolutionLayer):
               ``(batch, n_frames, 1)``;
             - ``avgpool``, ``maxpool``: log power, shape ``(batch, M, in_f_dim)``;
             - ``resolution_enc``: the positional table, warped alike, in [-1, 1];
-            - ``feature``: these three, stacked, shape ``(batch, 3, M, in_f_dim)``;
+            - ``feature``: these three, stacked, shape ``(batch, 3, M, in_f_dim)``; they are
+              views into it;
             - ``lengths``: frames kept of each clip, shape ``(batch,)``; M is the largest, slots
               beyond hold ln(1e-12) and 0;
             - ``guide_loss``: a scalar to add to the loss;
@@ -123,16 +124,19 @@ class DiffRes(ResolutionLayer):
             If the shape or the lengths do not fit, or a clip would lose all its frames.
         """
         warped = self.reduce(x, lengths)
-        ret = pack(x, warped, warped_axis=1) | {"lengths": warped["n_slots"]}
+        ret = {"x": x, **name_maps(warped["maps"]), **name_scores(warped, warped_axis=1)}
+        ret["lengths"] = warped["n_slots"]
         return ret | {"weight": self.weight(warped)} if return_weight else ret
 
-    def reduce(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
+    def reduce(
+        self, x: Tensor, lengths: Tensor | None = None, *, encode: bool = True
+    ) -> dict[str, Any]:
         """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         padded = None if lengths is None else real
         log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
         raw = torch.sigmoid(wide(self.scorer(log_power, padded)))[..., 0]
-        return self.warp(wide(log_power), raw, self.in_f_dim, real, sizes)
+        return self.warp(wide(log_power), raw, self.in_f_dim, real, sizes, encode)
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
         """Draw score, spectrogram, warped spectrogram and resolution encoding of each clip.
@@ -147,31 +151,21 @@ class DiffRes(ResolutionLayer):
         draw_clips(ret, savepath)
 
 
-def pack(x: Tensor, warped: dict[str, Any], warped_axis: int) -> dict[str, Any]:
-    """Bring the result of a warp into the axes ``(batch, frame, band)`` and the words of `DiffRes`.
-
-    Parameters
-    ----------
-    x : Tensor of shape (batch, n_frames, n_bands)
-    warped : dict
-        What :meth:`~skaudio.layers.resolution.ResolutionLayer.warp` gave.
-    warped_axis : {1, 2}
-        Axis of `x` that was warped: frames or bands.
-
-    Returns
-    -------
-    dict
-    """
-    other = 3 - warped_axis
-    feature = warped["maps"] if warped_axis == 1 else warped["maps"].transpose(2, 3)
-    avgpool, maxpool, resolution_enc = feature.unbind(1)
+def name_maps(feature: Tensor) -> dict[str, Tensor]:
+    """Give the stack ``(batch, 3, n_frames, n_bands)``, and views of its maps by their names."""
     return {
-        "x": x,
-        "score": warped["score"].unsqueeze(other),
-        "avgpool": avgpool,
-        "maxpool": maxpool,
-        "resolution_enc": resolution_enc,
+        "avgpool": feature[:, 0],
+        "maxpool": feature[:, 1],
+        "resolution_enc": feature[:, 2],
         "feature": feature,
+    }
+
+
+def name_scores(warped: dict[str, Any], warped_axis: int) -> dict[str, Tensor]:
+    """Give what is known of the scores, of which each belongs to a frame (axis 1) or band (2)."""
+    other = 3 - warped_axis
+    return {
+        "score": warped["score"].unsqueeze(other),
         "guide_loss": warped["guide_loss"],
         "guide_loss_total": warped["guide_loss_total"],
         "activeness": warped["activeness"],

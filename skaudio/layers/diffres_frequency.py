@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.diffres import DiffRes, pack
+from skaudio.layers.diffres import DiffRes, name_maps, name_scores
 from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
 from skaudio.layers.positional import PositionalTable
 from skaudio.layers.resolution import (
@@ -96,17 +96,22 @@ class DiffResF(ResolutionLayer):
             If the shape or the lengths do not fit.
         """
         warped = self.reduce(x, lengths)
-        ret = pack(x, warped, warped_axis=2) | {"lengths": warped["lengths"]}
+        feature = warped["maps"].transpose(2, 3).contiguous()
+        ret = {"x": x, **name_maps(feature), **name_scores(warped, warped_axis=2)}
+        ret["lengths"] = warped["lengths"]
         return ret | {"weight": self.weight(warped)} if return_weight else ret
 
-    def reduce(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
+    def reduce(
+        self, x: Tensor, lengths: Tensor | None = None, *, encode: bool = True
+    ) -> dict[str, Any]:
         """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         frames = torch.tensor(sizes, device=x.device)
         raw = torch.sigmoid(wide(self.scorer(self._pool_time(x, sizes))))[..., 0]
         log_power = wide(x).masked_fill(~real[..., None], float("-inf")).transpose(1, 2)
         bands = torch.ones_like(raw, dtype=torch.bool)
-        warped = self.warp(log_power, raw, frames[:, None], bands, [self.in_f_dim] * len(x))
+        sizes = [self.in_f_dim] * len(x)
+        warped = self.warp(log_power, raw, frames[:, None], bands, sizes, encode)
         return warped | {"lengths": frames}
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
@@ -205,21 +210,17 @@ class DiffResTF(nn.Module):
         ValueError
             If the shape or the lengths do not fit, or a clip would lose all its frames.
         """
-        by_band = self.diffres_f.reduce(x, lengths)
-        ret_f = pack(x, by_band, warped_axis=2)
-        by_frame = self.diffres_t.reduce(ret_f["avgpool"], lengths)
-        ret_t = pack(x, by_frame, warped_axis=1)
-        maps = {
-            "avgpool": ret_t["avgpool"],
-            "maxpool": ret_t["maxpool"],
-            "resolution_enc": self._encode(by_frame, by_band, x),
-        }
-        feature = torch.stack(list(maps.values()), dim=1)
-        ret = {"x": x, **maps, "feature": feature, "lengths": by_frame["n_slots"]}
+        by_band = self.diffres_f.reduce(x, lengths, encode=False)
+        average = by_band["maps"][:, 0].transpose(1, 2)
+        by_frame = self.diffres_t.reduce(average, lengths, encode=False)
+        encoding = self._encode(by_frame, by_band, x)
+        feature = torch.cat([by_frame["maps"], encoding.unsqueeze(1)], dim=1)
+        ret = {"x": x, **name_maps(feature), "lengths": by_frame["n_slots"]}
+        of_t, of_f = name_scores(by_frame, warped_axis=1), name_scores(by_band, warped_axis=2)
         for name in ("guide_loss", "guide_loss_total", "activeness"):
-            ret[name] = ret_t[name] + ret_f[name]
+            ret[name] = of_t[name] + of_f[name]
         for name in ("score", "score_mask", "guide_loss", "activeness"):
-            ret |= {f"{name}_t": ret_t[name], f"{name}_f": ret_f[name]}
+            ret |= {f"{name}_t": of_t[name], f"{name}_f": of_f[name]}
         if return_weight:
             ret["weight_t"] = self.diffres_t.weight(by_frame)
             ret["weight_f"] = self.diffres_f.weight(by_band)

@@ -95,7 +95,13 @@ class ResolutionLayer(nn.Module):
         self.register_load_state_dict_pre_hook(adopt_original_names)
 
     def warp(
-        self, log_power: Tensor, raw: Tensor, n_values: int | Tensor, real: Tensor, sizes: list[int]
+        self,
+        log_power: Tensor,
+        raw: Tensor,
+        n_values: int | Tensor,
+        real: Tensor,
+        sizes: list[int],
+        encode: bool = True,
     ) -> dict[str, Any]:
         """Normalise scores, warp, aggregate, and measure the guide loss.
 
@@ -111,6 +117,8 @@ class ResolutionLayer(nn.Module):
             False where a frame is padding.
         sizes : list of int
             Frames of each clip.
+        encode : bool, default=True
+            Whether the maps include the positional table.
 
         Returns
         -------
@@ -126,7 +134,7 @@ class ResolutionLayer(nn.Module):
         exact = raw.float() if raw.device.type == "mps" else raw.double()
         score = normalise_scores(exact, n_slots, real)
         slots = assign_slots(score, n_slots, max(left))
-        table = self.positions(*log_power.shape[1:])
+        table = self.positions(*log_power.shape[1:]) if encode else None
         maps, total = pool_slots(log_power, table, slots, gain=1 / (1 - rate))
         score = score.to(maps.dtype)
         return {

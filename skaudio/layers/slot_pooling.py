@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from skaudio.layers._once import differentiable_once
 from skaudio.layers.warping import Slots
 
-__all__ = ["LOG_FLOOR", "pool_slots"]
+__all__ = ["pool_slots"]
 
 LOG_FLOOR = 1e-12
 """Added to power before the logarithm."""
@@ -21,7 +22,7 @@ CACHEABLE_CELLS = 2**17
 
 
 def pool_slots(
-    log_power: Tensor, table: Tensor, slots: Slots, gain: float = 1.0
+    log_power: Tensor, table: Tensor | None, slots: Slots, gain: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     r"""Merge the frames of each slot.
 
@@ -38,24 +39,30 @@ def pool_slots(
     ----------
     log_power : Tensor of shape (batch, n_frames, n_features)
         Natural logarithm of power; minus infinity is no power.
-    table : Tensor of shape (n_frames, n_features)
-        Shared by all clips.
+    table : Tensor of shape (n_frames, n_features), or None
+        Shared by all clips. Without it there is no third map.
     slots : Slots
     gain : float, default=1.0
         Factor of the maximum, > 0.
 
     Returns
     -------
-    maps : Tensor of shape (batch, 3, n_slots, n_features)
-        Differentiable with respect to `log_power`, `table` and the weights. Of a maximum, equals
-        share the gradient.
+    maps : Tensor of shape (batch, 3 or 2, n_slots, n_features)
+        Differentiable, once, with respect to `log_power`, `table` and the weights. Of a maximum,
+        equals share the gradient.
     total : Tensor of shape (batch, n_frames)
         Power of each frame, summed over its features; it has no gradient.
+
+    Raises
+    ------
+    NotImplementedError
+        If a second derivative is asked for.
     """
     dtype = log_power.dtype
+    table = None if table is None else table.to(dtype)
     weights = slots.head.to(dtype), slots.tail.to(dtype)
     return _PoolSlots.apply(
-        log_power.contiguous(), table.to(dtype), *weights, slots.slot, slots.crossing, gain
+        log_power.contiguous(), table, *weights, slots.slot, slots.crossing, gain
     )
 
 
@@ -68,14 +75,16 @@ class _PoolSlots(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, table: Tensor, head: Tensor, tail: Tensor, slot: Tensor,
+        ctx: Any, x: Tensor, table: Tensor | None, head: Tensor, tail: Tensor, slot: Tensor,
         crossing: Tensor, gain: float,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        maps = x.new_empty(len(x), 3, tail.shape[1], x.shape[2])
+        n_maps = 2 if table is None else 3
+        maps = x.new_empty(len(x), n_maps, tail.shape[1], x.shape[2])
         total = torch.empty_like(head)
         for group in _groups(x, head, tail, slot, crossing):
-            average, maximum, encoding = maps[group.clips, :, group.slots].unbind(1)
-            encoding.copy_(group.sums(group.positions(table).times(group.weights)))
+            average, maximum, *encoding = maps[group.clips, :, group.slots].unbind(1)
+            if table is not None:
+                encoding[0].copy_(group.sums(group.positions(table).times(group.weights)))
             power = group.power(x)
             torch.sum(power.inside, 2, out=total[group.clips, group.frames])
             weighted = power.times_(group.weights)
@@ -87,24 +96,26 @@ class _PoolSlots(torch.autograd.Function):
         return maps, total
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @differentiable_once("DiffRes")
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, table, head, tail, slot, crossing = ctx.saved_tensors
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None
         grad_table = torch.zeros_like(table) if ctx.needs_input_grad[1] else None
         grad_head, grad_tail = torch.empty_like(head), torch.empty_like(tail)
         for group in _groups(x, head, tail, slot, crossing):
-            to_average, to_maximum, to_encoding = grad[group.clips, :, group.slots].unbind(1)
+            to_average, to_maximum, *to_encoding = grad[group.clips, :, group.slots].unbind(1)
             power = group.power(x)
-            share = group.spread_logs(power, to_average, to_maximum, ctx.gain).times_(power)
+            to_weighted = group.through_logs(power, to_average, to_maximum, ctx.gain)
+            to_weights = to_weighted.times_(power)
             if grad_x is not None:
-                group.write_power(grad_x, share.times(group.weights))
-            to_position = group.spread(to_encoding)
-            share = share.add_product_(group.positions(table), to_position)
-            torch.sum(share.inside, 2, out=grad_head[group.clips, group.frames])
-            torch.sum(share.reaching, 2, out=grad_tail[group.clips, group.slots])
-            if grad_table is not None:
-                group.add_positions(grad_table, to_position.times(group.weights))
+                group.write_frames(grad_x, to_weights.times(group.weights))
+            if table is not None:
+                to_positions = group.spread(to_encoding[0])
+                to_weights.add_product_(group.positions(table), to_positions)
+                if grad_table is not None:
+                    group.add_to_table(grad_table, to_positions.times(group.weights))
+            torch.sum(to_weights.inside, 2, out=grad_head[group.clips, group.frames])
+            torch.sum(to_weights.reaching, 2, out=grad_tail[group.clips, group.slots])
         return grad_x, grad_table, grad_head, grad_tail, None, None, None
 
 
@@ -122,10 +133,9 @@ class _Rows(NamedTuple):
     def times_(self, other: _Rows) -> _Rows:
         return _Rows(self.inside.mul_(other.inside), self.reaching.mul_(other.reaching))
 
-    def add_product_(self, one: _Rows, other: _Rows) -> _Rows:
+    def add_product_(self, one: _Rows, other: _Rows) -> None:
         self.inside.addcmul_(one.inside, other.inside)
         self.reaching.addcmul_(one.reaching, other.reaching)
-        return self
 
 
 class _Group(NamedTuple):
@@ -137,7 +147,10 @@ class _Group(NamedTuple):
     into: Tensor
     """Slot of each frame inside, both counted through the group."""
     crossing: Tensor
-    """Frame of the batch that reaches into each slot, shape ``(n_clips, n_slots)``."""
+    """Frame of the batch that reaches into each slot, shape ``(n_clips, n_slots)``.
+
+    It starts in this group or an earlier one. Where none does it is any such frame, of weight 0.
+    """
     weights: _Rows
     """Heads and tails, for all features alike."""
 
@@ -165,34 +178,40 @@ class _Group(NamedTuple):
         return self.into[:, None].expand_as(source), source
 
     def spread(self, slots: Tensor) -> _Rows:
-        """Give every frame the values of its slot."""
+        """Give every frame the values of its slot; of those reaching, `slots` itself."""
         into = self.into.view(len(slots), -1)
         return _Rows(_rows_at(into, slots.flatten(0, 1)), slots)
 
-    def spread_logs(
+    def through_logs(
         self, power: _Rows, to_average: Tensor, to_maximum: Tensor, gain: float
     ) -> _Rows:
-        """Turn the gradients of average and maximum into that of weighted power."""
+        r"""Turn gradients of average and maximum into that of weighted power.
+
+        With :math:`S` the sum of a slot, :math:`m` its maximum and :math:`n` the number of
+        frames that reach it, a frame gets :math:`a / (S + \epsilon)`, and one of those
+        :math:`b g / ((g m + \epsilon) n)` on top, :math:`a` and :math:`b` being the gradients.
+        """
         weighted = power.times(self.weights)
         to_sum = to_average / self.sums(weighted).add_(LOG_FLOOR)
         best = self.maxima(weighted)
         inside, reaching = self.spread(best)
+        # 1 for a winner, 0 for the others.
         won = _Rows(inside.eq_(weighted.inside), weighted.reaching.eq_(reaching))
-        del weighted
+        del weighted  # Its memory serves what follows.
         to_winner = to_maximum * gain / best.mul_(gain).add_(LOG_FLOOR).mul_(self.sums(won))
         won.times_(self.spread(to_winner))
         inside, reaching = self.spread(to_sum)
         return _Rows(won.inside.add_(inside), won.reaching.add_(reaching))
 
-    def write_power(self, whole: Tensor, rows: _Rows) -> None:
-        """Write gradients into ``(batch, n_frames, n_features)``, group after group."""
+    def write_frames(self, whole: Tensor, rows: _Rows) -> None:
+        """Write into ``(batch, n_frames, n_features)``, to be called group after group."""
         whole[self.clips, self.frames] = rows.inside
-        # A frame starts before the slot that it reaches into: its row is written by now.
+        # What reaches into a slot has started in this group or before: its row is written by now.
         reaching = rows.reaching.flatten(0, 1)
         whole.flatten(0, 1).index_add_(0, self.crossing.flatten(), reaching)
 
-    def add_positions(self, table: Tensor, rows: _Rows) -> None:
-        """Add gradients to ``(n_frames, n_features)``."""
+    def add_to_table(self, table: Tensor, rows: _Rows) -> None:
+        """Add to ``(n_frames, n_features)``."""
         table[self.frames] += rows.inside.sum(0)
         frames = self.crossing.flatten() % len(table)
         table.index_add_(0, frames, rows.reaching.flatten(0, 1))
@@ -206,7 +225,7 @@ def _rows_at(places: Tensor, rows: Tensor) -> Tensor:
 def _groups(
     x: Tensor, head: Tensor, tail: Tensor, slot: Tensor, crossing: Tensor
 ) -> Iterator[_Group]:
-    """Cut a batch into groups, none of which shares a frame or a slot with another."""
+    """Cut a batch into groups, in ascending order; each frame starts in one of them."""
     n_slots = tail.shape[1]
     for clips, frames, slots in _cuts(x, slot, n_slots):
         into = slot[clips, frames].flatten() - (clips.start * n_slots + slots.start)

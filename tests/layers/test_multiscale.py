@@ -215,6 +215,14 @@ def test_tied_gradients_are_exact(output_type, options):
     assert torch.autograd.gradcheck(run, (x, *layer.parameters()))
 
 
+@pytest.mark.parametrize("mode", ["train_and_eval", "only_gradients"])
+def test_a_second_derivative_is_refused(mode):
+    layer = MultiscaleConv2d(1, 2, 3, scale_factors=FACTORS, training_mode=mode)
+    y = layer(torch.randn(2, 1, 9, 8))
+    with pytest.raises(NotImplementedError, match=r"MultiscaleConv2d.*differentiated once only"):
+        torch.autograd.grad(y.sum(), list(layer.parameters()), create_graph=True)
+
+
 def test_tied_kernels_have_nothing_to_average():
     layer = make(kernel_update="tied")
     before = layer.weight.clone()
