@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from joblib import Parallel, delayed
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 
 from skaudio import AudioClassifier, AudioLoader, LogMelSpectrogram
 from skaudio.datasets import load_manifest, load_spoken_digits
 from skaudio.metrics import unweighted_average_recall
-from skaudio.networks import MTSNet
+from skaudio.networks import MTSNet, SeparableNet
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -56,6 +57,44 @@ def test_fsdd_digits_of_speakers_never_heard(recordings, two_threads):
     model = make_pipeline(AudioLoader(), *default_pipeline(8000))
     predicted = model.fit(paths[~held_out], digit[~held_out]).predict(paths[held_out])
     assert unweighted_average_recall(digit[held_out], predicted) > 0.80
+
+
+def corpus(recordings=None):
+    """Features, labels and folds of speakers of FSDD, or of the bundled digits."""
+    if recordings is None:
+        clips = load_spoken_digits()
+        waveforms, n_folds = clips.data, 4
+    else:
+        clips = load_manifest(recordings / "fsdd.csv")
+        waveforms, n_folds = AudioLoader().fit_transform(clips.data), 3
+    X = LogMelSpectrogram(sample_rate=8000).fit_transform(waveforms)
+    digit, speaker = np.asarray(clips.target), np.asarray(clips.speaker)
+    return X, digit, list(GroupKFold(n_folds).split(digit, digit, speaker))
+
+
+def predictions(network, X, y, train, test):
+    model = AudioClassifier(network, random_state=0).fit([X[i] for i in train], y[train])
+    return model.predict([X[i] for i in test])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "n_folds"), [("digits", 4), ("fsdd", 1)])
+def test_a_separable_network_hears_as_well_as_one_six_times_its_size(name, n_folds, request):
+    X, digit, folds = corpus(request.getfixturevalue("recordings") if name == "fsdd" else None)
+    folds = folds[:n_folds]
+    small = SeparableNet()
+    plain = MTSNet(n_filters=small.n_filters, kernel_size=(3, 3), tempo_factors=())
+    predicted = Parallel(n_jobs=2)(
+        delayed(predictions)(network, X, digit, *fold)
+        for network in (plain, small)
+        for fold in folds
+    )
+    truth = np.concatenate([digit[test] for _, test in folds])
+    expected, ours = (
+        unweighted_average_recall(truth, np.concatenate(part))
+        for part in (predicted[:n_folds], predicted[n_folds:])
+    )
+    assert ours >= expected - 0.02
 
 
 def test_fsdd_in_short(recordings):

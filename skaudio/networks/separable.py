@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from numbers import Integral, Real
+from numbers import Real
 
 from torch import Tensor, nn
 
 from skaudio._validation import Interval
 from skaudio.layers.constrained import ConstrainedHead
+from skaudio.layers.level_norm import LevelNorm
 from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
 from skaudio.layers.pooling import AttentionPooling
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.networks._base import BaseNetwork
+from skaudio.networks._sizes import check_counts, check_pairs
 
 __all__ = ["SeparableNet"]
 
@@ -33,10 +35,15 @@ class SeparableNet(BaseNetwork):
     ----------
     n_filters : tuple of int, default=(32, 64, 128)
         Channels of each convolution. The first is a plain one.
-    kernel_size : tuple of int, default=(5, 5)
-        Bands and frames that a depthwise filter spans.
+    kernel_size : tuple of int, or tuple of such tuples, default=(5, 5)
+        Bands and frames that a depthwise filter spans, for all convolutions after the first or
+        one by one.
     dropout : float, default=0.2
-        Share of the pooled channels dropped while training, in [0, 1).
+        Share of values left out after each halving and before the head while training, in
+        [0, 1).
+    level_norm : bool, default=True
+        Subtract each clip's mean, so that the gain of a recording does not matter. Clips of a
+        single band are left as they are: there, the level is all they have.
     depth_max_norm : float or None, default=1.0
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
@@ -62,6 +69,7 @@ class SeparableNet(BaseNetwork):
         "n_filters": [tuple, list],
         "kernel_size": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "level_norm": ["boolean"],
         "depth_max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "dense_max_norm": [Interval(Real, 0, None, closed="neither"), None],
     }
@@ -69,43 +77,38 @@ class SeparableNet(BaseNetwork):
     def __init__(
         self,
         n_filters: Sequence[int] = (32, 64, 128),
-        kernel_size: Sequence[int] = (5, 5),
+        kernel_size: Sequence = (5, 5),
         dropout: float = 0.2,
+        level_norm: bool = True,
         depth_max_norm: float | None = 1.0,
         dense_max_norm: float | None = 0.25,
     ) -> None:
         self.n_filters = n_filters
         self.kernel_size = kernel_size
         self.dropout = dropout
+        self.level_norm = level_norm
         self.depth_max_norm = depth_max_norm
         self.dense_max_norm = dense_max_norm
 
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module:
-        _check_sizes("n_filters", self.n_filters)
-        _check_sizes("kernel_size", self.kernel_size, n_sizes=2)
+        check_counts("n_filters", self.n_filters)
         return _SeparableModule(self, n_bands, n_outputs, n_channels)
-
-
-def _check_sizes(name: str, sizes: Sequence[int], n_sizes: int | None = None) -> None:
-    whole = all(isinstance(size, Integral) and size >= 1 for size in sizes)
-    if not whole or len(sizes) != (n_sizes or max(1, len(sizes))):
-        raise ValueError(
-            f"{name}={sizes!r}, but expected {n_sizes or 'one or more'} integers, each at least 1."
-        )
 
 
 class _SeparableModule(nn.Module):
     def __init__(self, net: SeparableNet, n_bands: int, n_outputs: int, n_channels: int) -> None:
         super().__init__()
-        first, last = net.n_filters[0], net.n_filters[-1]
-        bound, (size_bands, size_frames) = net.depth_max_norm, net.kernel_size
+        first, last, bound = net.n_filters[0], net.n_filters[-1], net.depth_max_norm
+        sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters) - 1)
         convs: list[nn.Module] = [nn.Conv2d(n_channels, first, 3, padding=1, bias=False)]
-        for n_in, n_out in pairwise(net.n_filters):
-            conv = SeparableConv2d(n_in, n_out, (size_bands, size_frames), depth_max_norm=bound)
-            convs.append(conv)
+        convs += [
+            SeparableConv2d(*channels, size, depth_max_norm=bound)
+            for channels, size in zip(pairwise(net.n_filters), sizes, strict=True)
+        ]
         n_left = -(-n_bands // 2 ** len(convs))
+        self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels)
         self.blocks = nn.ModuleList(map(_Block, convs, net.n_filters))
         self.profile = DepthwiseConv2d(last, 1, (n_left, 1), padding="valid", max_norm=bound)
@@ -117,9 +120,10 @@ class _SeparableModule(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
         mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
+        x = x if self.level_norm is None else self.level_norm(x, mask)
         x = _silence(self.input_norm(x, mask), mask)
         for block in self.blocks:
-            x = block(x, mask)
+            x = self.dropout(block(x, mask))
             if lengths is not None:
                 lengths = shrink_lengths(lengths, 2)
                 mask = frame_mask(lengths, x.shape[-1])

@@ -89,6 +89,16 @@ def test_bounds_can_be_left_out():
     assert torch.equal(module.head.weight, before)
 
 
+@pytest.mark.parametrize(("n_bands", "deaf"), [(20, True), (1, False)])
+def test_a_gain_does_not_matter_but_to_a_single_band(n_bands, deaf):
+    torch.manual_seed(0)
+    module = settle(SeparableNet(n_filters=(4, 8)).build(n_bands, 4))
+    x = 10 * torch.randn(5, 1, n_bands, 17) - 40
+    assert torch.allclose(module(x - 15.0), module(x), atol=1e-4) == deaf
+    hearing = settle(SeparableNet(n_filters=(4, 8), level_norm=False).build(n_bands, 4))
+    assert not torch.allclose(hearing(x - 15.0), hearing(x), atol=1e-4)
+
+
 @pytest.mark.parametrize("n_filters", [SeparableNet().n_filters, (48, 96, 192)])
 def test_at_least_six_times_fewer_parameters_than_the_plain_cnn(n_filters):
     small = SeparableNet(n_filters=n_filters).build(64, 10)
@@ -115,11 +125,11 @@ def test_learns_to_tell_tones_apart():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"n_filters": ()}, r"n_filters=\(\), but expected one or more integers"),
-        ({"n_filters": (8, 0)}, r"n_filters=\(8, 0\), but expected one or more integers"),
+        ({"n_filters": ()}, r"n_filters: got \(\), but expected one or more integers"),
+        ({"n_filters": (8, 0)}, r"n_filters: got \(8, 0\), but expected one or more integers"),
         ({"n_filters": 8}, "The 'n_filters' parameter of SeparableNet must be"),
-        ({"kernel_size": (3,)}, r"kernel_size=\(3,\), but expected 2 integers"),
-        ({"kernel_size": (3, 2.5)}, r"kernel_size=\(3, 2\.5\), but expected 2 integers"),
+        ({"kernel_size": (3,)}, r"kernel_size: got \(3,\), but expected two integers"),
+        ({"kernel_size": (3, 2.5)}, r"kernel_size: got \(3, 2\.5\), but expected two integers"),
         ({"dropout": 1.0}, "The 'dropout' parameter of SeparableNet must be"),
         ({"depth_max_norm": 0}, "The 'depth_max_norm' parameter of SeparableNet must be"),
         ({"dense_max_norm": -1.0}, "The 'dense_max_norm' parameter of SeparableNet must be"),
