@@ -21,6 +21,10 @@ __all__ = ["DiffResNet"]
 NATURAL_LOG = {"db": math.log(10) / 10, "ln": 1.0}
 """What turns each input scale into the natural logarithm of power."""
 
+LOUDEST = 80.0
+"""Natural logarithm of power above which features count as no louder: in float32 their sums would
+overflow. It is 347 dB."""
+
 STANDARDISED_TOLERANCE = 0.4
 STANDARDISED_MIN_FRAMES, STANDARDISED_MIN_BANDS = 1000, 8
 """When features count as standardised; see :func:`_refuse_standardised`."""
@@ -144,7 +148,8 @@ class _DiffResModule(nn.Module):
         """Give what :class:`~skaudio.layers.diffres.DiffRes` gives, for features as they come."""
         x, lengths = self._lengthen(x, lengths)
         frames_first = x.flatten(1, 2).transpose(1, 2)
-        return self.diffres(frames_first * NATURAL_LOG[self.input_scale], lengths)
+        log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)
+        return self.diffres(log_power, lengths)
 
     def _lengthen(self, x: Tensor, lengths: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """Repeat the last frame of clips too short to keep one."""

@@ -226,6 +226,14 @@ def test_bad_parameters_are_named(options):
         DiffResNet(**options).build(10, 2)
 
 
+def test_absurdly_loud_features_do_not_overflow():
+    module = DiffResNet(0.5, input_scale="ln").build(20, 3)
+    logits, named = module(torch.full((2, 1, 20, 30), 1e4))
+    (logits.sum() + named["guide_loss"]).backward()
+    assert logits.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
+
+
 def test_default_backbone():
     assert DiffResNet().build(10, 2).eval()(decibels(1, 1, 10, 30)).shape == (1, 2)
 
