@@ -1,9 +1,5 @@
 """It recognises: bundled digits, and real recordings where there are some."""
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,8 +11,6 @@ from skaudio import AudioClassifier, AudioLoader, LogMelSpectrogram
 from skaudio.datasets import load_manifest, load_spoken_digits
 from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import MTSNet, SeparableNet
-
-EXAMPLES = Path(__file__).parents[1] / "examples"
 
 
 def default_pipeline(sample_rate):
@@ -109,21 +103,6 @@ def test_fsdd_in_short(recordings):
     )  # fmt: skip
     predicted = cross_val_predict(model, paths, digit, groups=speaker, cv=GroupKFold(2))
     assert unweighted_average_recall(digit, predicted) > 0.6
-
-
-def test_emotions_in_short(recordings):
-    done = subprocess.run(
-        [sys.executable, EXAMPLES / "plot_02_emotion.py", "--data", recordings, "--speakers", "2",
-         "--epochs", "2", "--jobs", "1"],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    rows = [line for line in done.stdout.splitlines() if line.startswith("| ")]
-    assert [row.split(" | ")[0] for row in rows[1:3]] == [
-        "| plain CNN",
-        "| MTS, factors 0.7 and 1.428",
-    ]
-    assert all(0.05 < float(row.split("|")[2]) <= 1 for row in rows[1:])
 
 
 def test_search_over_a_whole_pipeline_gives_the_same_bits_with_any_number_of_jobs():
