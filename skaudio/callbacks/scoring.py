@@ -14,7 +14,11 @@ __all__ = ["NamedScores", "ValidationScore"]
 
 
 class ValidationScore(Callback):
-    """Record a score of all validation clips together as ``valid_score``.
+    """Record loss and score of all validation clips together.
+
+    They become ``valid_loss`` and ``valid_score``. Averages over batches would not do: clips of
+    unequal length come in batches of their own, often one by one, where a concordance says
+    nothing. The score of outputs that are not finite is NaN.
 
     Parameters
     ----------
@@ -28,21 +32,26 @@ class ValidationScore(Callback):
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the epoch before."""
-        self.batches_: list[tuple[torch.Tensor, torch.Tensor]] = []
+        self.batches_: list[tuple[torch.Tensor, ...]] = []
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
     ) -> None:
         """Collect a validation batch."""
         if not training:
-            target = batch[1][0] if isinstance(batch[1], (tuple, list)) else batch[1]
-            self.batches_.append((target, y_pred.detach().cpu()))
+            targets = batch[1] if isinstance(batch[1], (tuple, list)) else [batch[1]]
+            self.batches_.append((y_pred.detach().cpu(), *targets))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Score what was collected."""
-        if self.batches_:
-            target, output = (torch.cat(part).numpy() for part in zip(*self.batches_, strict=True))
-            net.history.record("valid_score", float(self.score(target, output)))
+        if not self.batches_:
+            return
+        output, target, *weight = (torch.cat(part) for part in zip(*self.batches_, strict=True))
+        loss = net.get_loss(output.to(net.device), (target, weight[0] if weight else None))
+        net.history.record("valid_loss", float(loss))
+        finite = bool(output.isfinite().all())
+        score = self.score(target.numpy(), output.numpy()) if finite else float("nan")
+        net.history.record("valid_score", float(score))
         self.batches_ = []
 
 

@@ -40,6 +40,8 @@ __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 class BaseAudioEstimator(BaseEstimator, ABC):
     """Fits a network to clips; subclasses say what a target is."""
 
+    net_: AudioNet
+
     # Groups and weights pass through pipelines and searches without a call by the user.
     __metadata_request__fit: ClassVar = {"sample_weight": True, "groups": True}
     __metadata_request__partial_fit: ClassVar = {"sample_weight": True}
@@ -99,7 +101,9 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             Weights >= 0. Clips of weight zero are left out.
         groups : array-like of shape (n_clips,), optional
             Clips of one group, such as a speaker, stay together when clips are held back for
-            validation.
+            validation. A search hands them on to here only after
+            ``sklearn.set_config(enable_metadata_routing=True)``; without it they serve its own
+            folds alone.
         X_val, y_val : as `X` and `y`, optional
             Clips to watch the training with, instead of holding back some of `X`.
         groups_val : array-like, optional
@@ -123,7 +127,8 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         fresh = not (self.warm_start and hasattr(self, "net_"))
         groups = check_groups(groups, sample_weight, y)
         part = check_part(self, X, y, sample_weight, reset=fresh)
-        seed, checkpoints = check_seed(self.random_state), None
+        seed = check_seed(self.random_state) if fresh else self.net_.seed
+        checkpoints = None
         if self.checkpoint_dir is not None and fresh:
             run = fingerprint(self, X, y, sample_weight, groups, X_val, y_val)
             checkpoints = Checkpoints(Path(self.checkpoint_dir) / run)
@@ -143,6 +148,8 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             )
         if fresh:
             self.net_ = self._make_net(part, seed)
+        else:
+            self.net_.change(**self._training_settings())
         train(
             self,
             self.net_,
@@ -160,6 +167,8 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         part = check_part(self, X, y, sample_weight, reset=fresh)
         if fresh:
             self.net_ = self._make_net(part, check_seed(self.random_state))
+        else:
+            self.net_.change(**self._training_settings())
         train(self, self.net_, part, None, 1)
         return self
 
@@ -212,13 +221,9 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         )
         net = AudioNet(
             build,
-            criterion=make_loss(self.loss, label_smoothing=getattr(self, "label_smoothing", 0.0)),
-            optimizer=make_optimizer(self.optimizer, self.weight_decay),
-            lr=self.lr,
+            **self._training_settings(),
             device=choose_device(self.device),
             seed=seed,
-            amp=self.amp,
-            mixup=self.mixup,
             train_split=None,
             verbose=0,
         )
@@ -227,6 +232,17 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         if isinstance(head, torch.nn.Linear) and not isinstance(self.network, torch.nn.Module):
             self._start_head(head, part)
         return net
+
+    def _training_settings(self) -> dict[str, Any]:
+        """Give what the net is told about its training, and may be told anew."""
+        smoothing = getattr(self, "label_smoothing", 0.0)
+        return {
+            "criterion": make_loss(self.loss, label_smoothing=smoothing),
+            "optimizer": make_optimizer(self.optimizer, self.weight_decay),
+            "lr": self.lr,
+            "amp": self.amp,
+            "mixup": self.mixup,
+        }
 
     def _predict_outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Give the network's output for each segment, and the clip that the segment is of."""

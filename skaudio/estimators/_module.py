@@ -49,12 +49,12 @@ def build_module(
     """
     if frontend is None:
         net = _build_network(network, n_bands, n_outputs, length)
-        return ClipModule(net, augmentation=augmentation)
+        return ClipModule(net, n_outputs, augmentation=augmentation)
     layer = _build_frontend(frontend)
     n_frames = None if length is None else layer.n_frames(length)
     n_bands = layer(torch.zeros(1, 1)).shape[1]
     net = _build_network(network, n_bands, n_outputs, n_frames)
-    return ClipModule(net, layer, augmentation, frontend.sample_rate)
+    return ClipModule(net, n_outputs, layer, augmentation, frontend.sample_rate)
 
 
 def _build_frontend(transformer: Any) -> Any:
@@ -87,6 +87,8 @@ class ClipModule(nn.Module):
     Parameters
     ----------
     network : torch.nn.Module
+    n_outputs : int
+        Numbers that the network has to give for each clip.
     frontend : torch.nn.Module, optional
         Makes features of waveforms; left out, the clips are features.
     augmentation : Augmentation, optional
@@ -101,12 +103,14 @@ class ClipModule(nn.Module):
     def __init__(
         self,
         network: nn.Module,
+        n_outputs: int,
         frontend: nn.Module | None = None,
         augmentation: Augmentation | None = None,
         sample_rate: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
+        self.n_outputs = n_outputs
         self.frontend: Any = frontend
         self.augmentation = augmentation
         self.sample_rate = sample_rate
@@ -119,9 +123,19 @@ class ClipModule(nn.Module):
             x = self.frontend(x, lengths)
             lengths = None if lengths is None else self.frontend.n_frames(lengths)
         x = self._augment(x.unsqueeze(1), "feature", lengths)
-        if lengths is None or not self.takes_lengths:
-            return self.network(x)
-        return self.network(x, lengths)
+        known = () if lengths is None or not self.takes_lengths else (lengths,)
+        output = self.network(x, *known)
+        self._check_shape(output[0] if isinstance(output, tuple) else output, len(x))
+        return output
+
+    def _check_shape(self, logits: Tensor, n_clips: int) -> None:
+        if logits.shape != (n_clips, self.n_outputs):
+            raise ValueError(
+                f"The network gave an output of shape {tuple(logits.shape)} for {n_clips} clips, "
+                f"but expected ({n_clips}, {self.n_outputs}): a column for each class or target. "
+                "Give its last layer as many outputs, or pass a function that builds it with "
+                "n_outputs, as networks of skaudio are built."
+            )
 
     def _augment(self, x: Tensor, domain: str, lengths: Tensor | None) -> Tensor:
         if self.augmentation is None or not self.training:

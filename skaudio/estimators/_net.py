@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from skorch import NeuralNet
-from skorch.callbacks import EpochTimer, PassthroughScoring
+from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from torch import Tensor
 
 from skaudio.augmentation import draw_mixup, mix
@@ -49,6 +49,9 @@ class AudioNet(NeuralNet):
         ``criterion(output, target, weight)``.
     """
 
+    device: str
+    optimizer: Any
+
     def __init__(
         self,
         module: Callable[[], torch.nn.Module],
@@ -68,7 +71,6 @@ class AudioNet(NeuralNet):
         return [
             ("epoch_timer", EpochTimer()),
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("valid_loss", PassthroughScoring("valid_loss")),
             ("named_scores", NamedScores()),
             ("kernel_averaging", KernelAveraging()),
             ("norm_scaling", NormScaling()),
@@ -78,6 +80,21 @@ class AudioNet(NeuralNet):
         """Build the module from this net's own chance."""
         with seeded(self.device, self.seed, INITIAL_WEIGHTS):
             return super().initialize_module()
+
+    def change(
+        self, *, criterion: torch.nn.Module, optimizer: Any, lr: float, amp: str | None,
+        mixup: float,
+    ) -> None:  # fmt: skip
+        """Take on other settings for further training.
+
+        Another optimiser starts afresh; the same one keeps what it has gathered.
+        """
+        self.criterion_ = criterion.to(self.device)
+        self.lr, self.amp, self.mixup = lr, amp, mixup
+        if _parts_of(optimizer) != _parts_of(self.optimizer):
+            self.optimizer = optimizer
+            if hasattr(self, "optimizer_"):
+                del self.optimizer_
 
     def prepare_training(self, callbacks: list[Any]) -> None:
         """Set the callbacks, and whatever else a loaded net lacks."""
@@ -107,18 +124,32 @@ class AudioNet(NeuralNet):
         self.step_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Record the learning rate of the epoch's last step."""
+        """Record the learning rate of the epoch's last step; refuse to go on with broken weights.
+
+        The net hears of an epoch's end before its callbacks do, so that none keeps such weights.
+        """
         super().on_epoch_end(net, **kwargs)
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
+        weights, state = self.module_.parameters(), self.module_.buffers()
+        if any(not w.isfinite().all() for w in weights) or any(b.isnan().any() for b in state):
+            raise DivergedError(
+                f"The weights are no longer finite at the end of epoch {len(self.history)}. Lower "
+                "lr, or set clip_norm; the best weights before that were kept."
+            )
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Tell the callbacks; skorch's own early stopping asks for the end by an interrupt."""
-        try:
-            super().notify(method_name, **kwargs)
-        except KeyboardInterrupt:
-            if method_name == "on_epoch_end":
-                raise StopTraining from None
-            raise
+        """Tell the net, then its callbacks.
+
+        skorch's early stopping asks for the end by an interrupt, which is not one by the user.
+        """
+        getattr(self, method_name)(self, **kwargs)
+        for _, callback in self.callbacks_:
+            try:
+                getattr(callback, method_name)(self, **kwargs)
+            except KeyboardInterrupt:
+                if isinstance(callback, EarlyStopping):
+                    raise StopTraining from None
+                raise
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward on one batch."""
@@ -210,16 +241,30 @@ class AudioNet(NeuralNet):
         dropped = {"optimizer_", "callbacks_", "scaler_"}
         state = {name: value for name, value in self.__dict__.items() if name not in dropped}
         state["callbacks"] = None
-        if self._on_gpu and "module_" in state:
-            state["module_"] = copy.deepcopy(self.module_).cpu()
+        if self._on_gpu:
+            for name in {"module_", "criterion_"} & set(state):
+                state[name] = copy.deepcopy(state[name]).cpu()
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        if self._on_gpu and not torch.cuda.is_available():
-            self.device = "cpu"
-        if "module_" in state:
-            self.module_.to(self.device)
+        if self._on_gpu:
+            self.device = _gpu_at_hand(self.device)
+            for name in {"module_", "criterion_"} & set(state):
+                getattr(self, name).to(self.device)
+
+
+def _parts_of(optimizer: Any) -> tuple[Any, dict[str, Any]]:
+    """Take a partial apart: two of them never compare equal."""
+    return getattr(optimizer, "func", optimizer), getattr(optimizer, "keywords", {})
+
+
+def _gpu_at_hand(device: str) -> str:
+    """Give a GPU of this machine for one of another; the CPU if there is none."""
+    if not torch.cuda.is_available():
+        return "cpu"
+    index = torch.device(device).index
+    return "cuda" if index is not None and index >= torch.cuda.device_count() else device
 
 
 def _unpack(batch: Any) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:

@@ -57,7 +57,8 @@ def train(
     restores = validation is not None and recipe.early_stopping
     schedule = make_schedule(lr_schedule, keeper, recipe.patience, n_epochs, len(batches[0]))
     net.prepare_training(_list_callbacks(recipe, keeper, schedule, checkpoints, n_epochs))
-    net.notify("on_train_begin")
+    data = {"X": training.source, "y": training.target}
+    net.notify("on_train_begin", **data)
     try:
         done = 0 if checkpoints is None else checkpoints.resume(net)
         batches[0].epoch += done
@@ -71,7 +72,7 @@ def train(
         restores = True
         raise
     finally:
-        net.notify("on_train_end")
+        net.notify("on_train_end", **data)
         if restores:
             keeper.restore(net)
     if checkpoints is not None:

@@ -1,0 +1,197 @@
+"""What happens inside a training run, and what it does not let happen."""
+
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EarlyStopping,
+    EpochScoring,
+    Freezer,
+    GradientNormClipping,
+    LRScheduler,
+    PrintLog,
+)  # fmt: skip
+from torch import nn
+
+from skaudio.estimators import AudioClassifier, AudioRegressor, _base
+from skaudio.exceptions import DivergedError, SkaudioWarning
+from skaudio.networks import MTSNet
+
+
+class Dense(nn.Module):
+    """As little as possible: no norm that would catch what grows."""
+
+    def __init__(self, n_outputs=3):
+        super().__init__()
+        self.head = nn.Linear(6, n_outputs)
+
+    def forward(self, x):
+        return self.head(x.mean((1, 3)))
+
+
+def one_wild_step(estimator, n_outputs, **options):
+    """One step of such a size that no weight stays finite, at the end of an epoch."""
+    return estimator(
+        Dense(n_outputs), optimizer="sgd", lr=1e38, lr_schedule=None, weight_decay=0.0,
+        batch_size=100, random_state=0, **options,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "options", [{"max_epochs": 1}, {"max_epochs": 5}, {"early_stopping": True}]
+)
+def test_weights_that_break_in_an_epochs_last_step_are_not_kept(features, options):
+    X, y = features
+    model = one_wild_step(AudioClassifier, 3, **options)
+    with pytest.raises(DivergedError, match=r"no longer finite at the end of epoch|became"):
+        model.fit(X * 1e3, y)
+    assert np.isfinite(model.predict_proba(X)).all()
+
+
+def test_a_regressor_that_diverges_says_so(features):
+    X, _ = features
+    model = one_wild_step(AudioRegressor, 1, early_stopping=True)
+    with pytest.raises(DivergedError):
+        model.fit(X * 1e3, X.mean((1, 2)))
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_concordance_is_validated_over_all_clips_of_unequal_length():
+    rng = np.random.default_rng(0)
+    level = rng.normal(size=48)
+    X = [0.3 * rng.normal(size=(4, 10 + i)) + level[i] for i in range(48)]
+    model = AudioRegressor(
+        MTSNet(n_filters=(4,), kernel_size=(3, 3), tempo_factors=(), level_norm=False, dropout=0.0),
+        loss="concordance", early_stopping=True, validation_fraction=0.25, patience=5,
+        max_epochs=20, batch_size=16, lr=1e-2, random_state=0,
+    ).fit(X, level)  # fmt: skip
+    assert model.history_.valid_loss.iloc[-1] < 0.5
+    assert model.score(X, level) > 0.8
+
+
+def test_the_validation_loss_is_that_of_the_predictions(tiny, ragged):
+    X, y = ragged
+    model = AudioClassifier(tiny, max_epochs=2, random_state=0).fit(X, y, X_val=X, y_val=y)
+    right = model.predict_proba(X)[np.arange(len(y)), np.searchsorted(model.classes_, y)]
+    np.testing.assert_allclose(model.history_.valid_loss.iloc[-1], -np.log(right).mean(), rtol=1e-5)
+
+
+class Stop(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupt_at_an_epochs_end_is_one(tiny, features, tmp_path):
+    model = AudioClassifier(
+        tiny, max_epochs=4, callbacks=[Stop()], checkpoint_dir=tmp_path, random_state=0
+    )
+    with pytest.warns(SkaudioWarning, match="interrupted by user"):
+        model.fit(*features)
+    assert len(model.history_) == 2
+    assert not list(tmp_path.rglob("finished"))
+
+
+def test_skorch_early_stopping_ends_a_run_without_a_warning(tiny, features):
+    stopping = EarlyStopping(monitor="train_loss", patience=1, threshold=10.0, sink=lambda *_: None)
+    model = AudioClassifier(tiny, max_epochs=8, callbacks=[stopping], random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.fit(*features)
+    assert 1 < len(model.history_) < 8
+
+
+class Documented(Callback):
+    """The signatures of skorch's manual."""
+
+    def on_train_begin(self, net, X, y, **kwargs):
+        self.n_clips = len(X), len(y)
+
+    def on_train_end(self, net, X, y, **kwargs):
+        assert self.n_clips == (len(X), len(y))
+
+
+def mean_logit(net, X, y):
+    return float(np.concatenate([part.cpu().numpy() for part in net.forward_iter(X)]).mean())
+
+
+@pytest.mark.parametrize(
+    "callback",
+    [
+        Documented(),
+        EpochScoring(mean_logit, name="mean_logit", on_train=True),
+        BatchScoring(mean_logit, name="mean_logit", on_train=True),
+        Freezer(lambda name: "norm" in name),
+        GradientNormClipping(1.0),
+        LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5),
+        PrintLog(sink=lambda *_: None),
+    ],
+    ids=lambda callback: type(callback).__name__,
+)
+def test_callbacks_of_skorch_run(tiny, features, callback):
+    model = AudioClassifier(
+        tiny, max_epochs=2, lr_schedule=None, callbacks=[callback], random_state=0
+    ).fit(*features)
+    assert len(model.history_) == 2
+
+
+@pytest.mark.parametrize("n_outputs", [2, 5])
+def test_an_output_of_the_wrong_width_is_named(features, n_outputs):
+    with pytest.raises(ValueError, match=rf"shape \(32, {n_outputs}\).*expected \(32, 3\)"):
+        AudioClassifier(Dense(n_outputs)).fit(*features)
+
+
+class Flat(Dense):
+    def forward(self, x):
+        return super().forward(x)[:, 0]
+
+
+def test_a_regressors_output_needs_an_axis_for_targets(features):
+    X, _ = features
+    with pytest.raises(ValueError, match=r"shape \(32,\).*expected \(32, 1\)"):
+        AudioRegressor(Flat()).fit(X, X.mean((1, 2)))
+
+
+def test_further_training_obeys_new_settings(tiny, features):
+    X, y = features
+    model = AudioClassifier(
+        tiny, lr=1e-2, lr_schedule=None, warm_start=True, max_epochs=2, random_state=0
+    ).fit(X, y)
+    before = model.net_.optimizer_
+    model.fit(X, y)
+    assert model.net_.optimizer_ is before
+    model.set_params(lr=1e-5, loss="focal", optimizer="sgd", mixup=0.3).fit(X, y)
+    assert model.history_["lr"].tolist() == [1e-2] * 4 + [1e-5] * 2
+    assert isinstance(model.net_.optimizer_, torch.optim.SGD)
+    assert model.net_.mixup == 0.3
+    assert "FocalLoss" in repr(model.net_.criterion_)
+
+
+def test_further_training_holds_the_same_clips_back(tiny, features, monkeypatch):
+    held = []
+
+    def hold_back(*args, **kwargs):
+        train, valid = split(*args, **kwargs)
+        held.append(valid.source.load(0, 0, 3).tobytes() + valid.target.tobytes())
+        return train, valid
+
+    split = _base.hold_back
+    monkeypatch.setattr(_base, "hold_back", hold_back)
+    model = AudioClassifier(tiny, early_stopping=True, warm_start=True, max_epochs=1)
+    model.fit(*features).fit(*features)
+    assert held[0] == held[1]
+
+
+def test_a_gpu_that_is_missing_is_done_without(tiny, features, monkeypatch):
+    X, y = features
+    model = AudioClassifier(tiny, loss="focal", max_epochs=1, random_state=0).fit(X, y)
+    state = model.net_.__getstate__() | {"device": "cuda:7"}
+    loaded = model.net_.__class__.__new__(model.net_.__class__)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    loaded.__setstate__(state)
+    assert loaded.device == "cpu"
+    assert {tensor.device.type for tensor in loaded.module_.state_dict().values()} == {"cpu"}
