@@ -68,23 +68,34 @@ networks = {
 one_second = torch.randn(1, 1, X[0].shape[0], 63) * 10 - 40
 
 
-def cost(network):
-    """Parameters, multiply-adds, and milliseconds of one forward pass."""
-    module = network.build(X[0].shape[0], len(set(digit))).eval()
-    n_parameters = sum(parameter.numel() for parameter in module.parameters())
-    seconds = []
-    with torch.inference_mode():
-        with FlopCounterMode(display=False) as counter:
-            module(one_second)
-        for _ in range(200):
+def count_products(module):
+    """Multiply-adds of one forward pass."""
+    with FlopCounterMode(display=False) as counter:
+        module(one_second)
+    return counter.get_total_flops() // 2
+
+
+def measure_latencies(modules, rounds=200):
+    """Median milliseconds of one forward pass; the networks take turns."""
+    seconds = {name: [] for name in modules}
+    for _ in range(rounds):
+        for name, module in modules.items():
             start = time.perf_counter()
             module(one_second)
-            seconds.append(time.perf_counter() - start)
-    return n_parameters, counter.get_total_flops() // 2, 1000 * float(np.median(seconds))
+            seconds[name].append(time.perf_counter() - start)
+    return {name: 1000 * float(np.median(times)) for name, times in seconds.items()}
 
 
 torch.set_num_threads(1)
-costs = {name: cost(network) for name, network in networks.items()}
+modules = {
+    name: network.build(X[0].shape[0], len(set(digit))).eval() for name, network in networks.items()
+}
+with torch.inference_mode():
+    latencies = measure_latencies(modules)
+    costs = {
+        name: (sum(p.numel() for p in module.parameters()), count_products(module), latencies[name])
+        for name, module in modules.items()
+    }
 
 # %%
 # What they recognise
