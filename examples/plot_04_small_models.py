@@ -128,9 +128,12 @@ for colour, (name, (n_parameters, n_products, latency)) in enumerate(costs.items
     for ax, value in zip(axes, (n_products / 1e6, latency), strict=True):
         ax.scatter(value, recall[name], s=n_parameters / 100, color=f"C{colour}", alpha=0.4)
         ax.plot(value, recall[name], ".", color=f"C{colour}", label=name)
-axes[0].set(xlabel="million multiply-adds", ylabel="unweighted average recall", xscale="log")
+axes[0].set(xlabel="million multiply-adds", ylabel="unweighted average recall")
 axes[1].set(xlabel="latency of one clip (ms)")
-axes[1].legend(loc="lower right")
+axes[0].legend(loc="center right")
+for ax in axes:
+    ax.margins(0.2)
+    ax.set_xlim(0)
 results = Path("results")
 results.mkdir(exist_ok=True)
 figure.savefig(results / "small_models.png", dpi=120)

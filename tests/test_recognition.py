@@ -72,7 +72,7 @@ def predictions(network, X, y, train, test):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "n_folds"), [("digits", 4), ("fsdd", 1)])
+@pytest.mark.parametrize(("name", "n_folds"), [("digits", 2), ("fsdd", 1)])
 def test_a_separable_network_hears_as_well_as_one_six_times_its_size(name, n_folds, request):
     X, digit, folds = corpus(request.getfixturevalue("recordings") if name == "fsdd" else None)
     folds = folds[:n_folds]

@@ -47,7 +47,8 @@ class ValidationScore(Callback):
         if not self.batches_:
             return
         output, target, *weight = (torch.cat(part) for part in zip(*self.batches_, strict=True))
-        loss = net.get_loss(output.to(net.device), (target, weight[0] if weight else None))
+        with torch.inference_mode():
+            loss = net.get_loss(output.to(net.device), (target, weight[0] if weight else None))
         net.history.record("valid_loss", float(loss))
         finite = bool(output.isfinite().all())
         score = self.score(target.numpy(), output.numpy()) if finite else float("nan")

@@ -164,7 +164,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
     def _fit_one_epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
         self._check_options()
         fresh = not hasattr(self, "net_")
-        part = check_part(self, X, y, sample_weight, reset=fresh)
+        part = check_part(self, X, y, sample_weight, reset=fresh, rescale=False)
         if fresh:
             self.net_ = self._make_net(part, check_seed(self.random_state))
         else:

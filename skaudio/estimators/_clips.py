@@ -31,22 +31,29 @@ class ClipSource(Protocol):
 
 
 class ArrayClips:
-    """Clips in memory: an array if they have one length, a list of arrays otherwise."""
+    """Clips in memory, or in an array mapped from a file, of which a subset makes no copy.
 
-    def __init__(self, clips: Clips) -> None:
+    Parameters
+    ----------
+    clips : ndarray or list of ndarray
+        An array if they have one length, a list of arrays otherwise.
+    rows : ndarray of int, optional
+        Which of the clips these are; all by default.
+    """
+
+    def __init__(self, clips: Clips, rows: NDArray[np.int64] | None = None) -> None:
         self.clips = clips
-        self.lengths = np.array([clip.shape[-1] for clip in clips], dtype=np.int64)
+        self.rows = np.arange(len(clips)) if rows is None else rows
+        self.lengths = np.array([clips[row].shape[-1] for row in self.rows], dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.clips)
+        return len(self.rows)
 
     def load(self, index: int, start: int, length: int) -> NDArray[np.float32]:
-        return self.clips[index][..., start : start + length]
+        return self.clips[self.rows[index]][..., start : start + length]
 
     def subset(self, indices: NDArray[np.int64]) -> ArrayClips:
-        if isinstance(self.clips, np.ndarray):
-            return ArrayClips(self.clips[indices])
-        return ArrayClips([self.clips[i] for i in indices])
+        return ArrayClips(self.clips, self.rows[indices])
 
 
 class FileClips:

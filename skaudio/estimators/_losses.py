@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -32,10 +34,25 @@ def make_loss(loss: str | Callable, *, label_smoothing: float = 0.0) -> nn.Modul
     ----------
     loss : str or callable
         A callable is given the network's output and the targets, and returns one loss per clip,
-        or their mean.
+        or their mean. A module is copied: the user's own stays on its device. The concordance
+        loss takes the weights itself.
     label_smoothing : float, default=0.0
         Only for the cross-entropy.
+
+    Raises
+    ------
+    TypeError
+        If `loss` is a class.
     """
+    if inspect.isclass(loss):
+        raise TypeError(
+            f"loss is the class {loss.__name__}, but expected an object of it. Call it: "
+            f"loss={loss.__name__}()."
+        )
+    if isinstance(loss, ConcordanceLoss):
+        return copy.deepcopy(loss)
+    if isinstance(loss, nn.Module):
+        return _Weighted(copy.deepcopy(loss))
     if callable(loss):
         return _Weighted(loss)
     if loss == "cross_entropy":

@@ -60,7 +60,7 @@ def split_validation(
             f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
             "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
         )
-    stratify = stratify and np.bincount(y).min() >= 2
+    stratify = stratify and min(_class_counts(y)) >= 2
     splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
         n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
     )
@@ -78,6 +78,9 @@ def _split_groups(
             "and y_val, or early_stopping=False."
         )
     n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
+    # Stratified folds need one class at least that reaches into all of them.
+    largest = max(_class_counts(y)) if stratify else n_splits
+    stratify, n_splits = stratify and largest >= 2, min(n_splits, max(2, largest))
     splitter = (StratifiedGroupKFold if stratify else GroupKFold)(
         n_splits=n_splits, shuffle=True, random_state=seed
     )
@@ -92,3 +95,7 @@ def _split_groups(
         return lost, abs(len(valid) / len(y) - fraction)
 
     return min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=flaw)
+
+
+def _class_counts(y: NDArray) -> list[int]:
+    return np.unique(y, return_counts=True)[1].tolist()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import softmax
+from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 from sklearn.utils import assert_all_finite
 from sklearn.utils.class_weight import compute_class_weight
@@ -19,7 +19,7 @@ from sklearn.utils.validation import column_or_1d
 from skaudio._validation import Interval, StrOptions, fit_context
 from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._losses import CLASSIFICATION_LOSSES
-from skaudio.estimators._parts import Part, scale_weights
+from skaudio.estimators._parts import Part
 from skaudio.metrics import unweighted_average_recall
 
 __all__ = ["AudioClassifier"]
@@ -53,9 +53,10 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         none.
     loss : {"cross_entropy", "focal", "ordinal"} or callable, default="cross_entropy"
         A callable is given logits of shape ``(batch, n_classes)`` and class numbers of shape
-        ``(batch,)``, and returns one loss per clip.
+        ``(batch,)``, and returns one loss per clip. A module is copied.
     class_weight : {"balanced"} or dict, optional
-        Weights by label; "balanced" lets all classes count the same.
+        Weights by label, >= 0; labels left out weigh 1. "balanced" lets all classes count the
+        same, whatever the number of their clips and the sum of their weights.
     label_smoothing : float, default=0.0
         Share of each target that is spread over all classes, with the cross-entropy.
     optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
@@ -213,13 +214,19 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         Parameters
         ----------
         X, y, sample_weight
-            As in :meth:`fit`.
+            As in :meth:`fit`, but weights count as they are: they are not scaled to mean 1, so
+            that they mean the same in every call.
         classes : array-like of shape (n_classes,), optional
             All labels that will ever come; needed in the first call if `y` lacks some.
 
         Returns
         -------
         self
+
+        Raises
+        ------
+        ValueError
+            If `classes` differs from what an earlier call settled, or as in :meth:`fit`.
         """
         if self.class_weight == "balanced":
             raise ValueError(
@@ -227,7 +234,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
                 "partial_fit. Pass a dict of weights, or sample_weight."
             )
         if classes is not None:
-            self._expected_classes = np.unique(classes)
+            self._expected_classes = self._check_classes(classes)
         try:
             return self._fit_one_epoch(X, y, sample_weight)
         finally:
@@ -249,9 +256,21 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         return mean_per_clip(softmax(outputs, axis=1), clip).astype(np.float32)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
-        """Logarithm of :meth:`predict_proba`."""
-        with np.errstate(divide="ignore"):
-            return np.log(self.predict_proba(X))
+        """Logarithm of :meth:`predict_proba`, finite where a probability rounds to zero.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes)
+        """
+        outputs, clip = self._predict_outputs(X)
+        counts = np.bincount(clip)[:, np.newaxis]
+        log_total = np.full((len(counts), outputs.shape[1]), -np.inf)
+        np.logaddexp.at(log_total, clip, log_softmax(outputs, axis=1))
+        return (log_total - np.log(counts)).astype(np.float32)
 
     def predict(self, X: Any) -> NDArray:
         """Most probable label of each clip.
@@ -271,13 +290,25 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     def _n_outputs(self) -> int:
         return len(self.classes_)
 
-    def _check_y(self, y: Any) -> NDArray:
+    def _check_classes(self, classes: ArrayLike) -> NDArray:
+        given = np.unique(classes)
+        if self.__sklearn_is_fitted__() and not np.array_equal(given, self.classes_):
+            raise ValueError(
+                f"`classes={given.tolist()}` is not the same as on last call to partial_fit or "
+                f"fit, was: {self.classes_.tolist()}. Pass the same, leave it out, or start with "
+                "a new estimator."
+            )
+        return given
+
+    def _check_y(self, y: Any, *, input_name: str = "y") -> NDArray:
         y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name="y")
+        assert_all_finite(y, input_name=input_name)
         check_classification_targets(y)
         return y
 
-    def _encode(self, y: NDArray, weight: NDArray | None, *, reset: bool) -> NDArray:
+    def _encode(
+        self, y: NDArray, weight: NDArray | None, *, reset: bool, input_name: str = "y"
+    ) -> NDArray:
         if reset:
             self.classes_ = getattr(self, "_expected_classes", np.unique(y))
             if len(self.classes_) < 2:
@@ -288,25 +319,26 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
             raise ValueError(
-                f"y holds the label {unknown.tolist()[0]!r}, which is not one of the classes of "
-                f"the first fit: {self.classes_.tolist()}. Give all labels there (partial_fit "
-                "has `classes`)."
+                f"{input_name} holds the label {unknown.tolist()[0]!r}, which is not one of the "
+                f"classes of the first fit: {self.classes_.tolist()}. Give all labels there "
+                "(partial_fit has `classes`)."
             )
         return np.searchsorted(self.classes_, y).astype(np.int64)
 
     def _weigh(self, target: NDArray, weight: NDArray | None) -> NDArray | None:
-        if self.class_weight is not None:
-            present = self.classes_[np.unique(target)]
-            by_class = dict(zip(present, compute_class_weight(
-                self.class_weight, classes=present, y=self.classes_[target]
-            ), strict=True))  # fmt: skip
-            factor = np.array([by_class[label] for label in self.classes_[target]])
-            weight = factor if weight is None else weight * factor
-        return scale_weights(weight)
+        if self.class_weight is None:
+            return weight
+        if isinstance(self.class_weight, dict):
+            by_class = _check_class_weight(self.class_weight, self.classes_)
+        else:
+            by_class = _balance(target, weight)
+        return by_class[target] if weight is None else by_class[target] * weight
 
     def _start_head(self, head: torch.nn.Linear, training: Part) -> None:
         """Let the untrained network predict the shares of the classes."""
         shares = np.bincount(training.target, weights=training.weight, minlength=self._n_outputs)
+        if not shares.any():  # a first chunk of classes that weigh nothing
+            return
         prior = np.maximum(shares, 1e-3 * shares.max()) / shares.sum()
         if head.bias is not None and head.out_features == self._n_outputs:
             with torch.no_grad():
@@ -320,3 +352,29 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+def _balance(target: NDArray, weight: NDArray | None) -> NDArray[np.float64]:
+    """Give each class number the factor that lets all classes weigh the same."""
+    totals = np.bincount(target, weights=weight).astype(np.float64)
+    present = totals > 0
+    factors = np.zeros_like(totals)
+    factors[present] = totals.sum() / (present.sum() * totals[present])
+    return factors
+
+
+def _check_class_weight(class_weight: dict, classes: NDArray) -> NDArray[np.float64]:
+    """Give each class its weight, whether or not clips of it are at hand."""
+    weights = compute_class_weight(class_weight, classes=classes, y=classes)
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise ValueError(
+            f"class_weight gives {classes.tolist()[wrong[0]]!r} the weight {weights[wrong[0]]}, "
+            "but expected a finite number >= 0."
+        )
+    if not weights.any():
+        raise ValueError(
+            f"class_weight gives all classes {classes.tolist()} the weight 0, so that nothing "
+            "would be learned. Give at least one a weight > 0."
+        )
+    return weights

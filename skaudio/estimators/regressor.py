@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_array
 from skaudio._validation import StrOptions, fit_context
 from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._losses import REGRESSION_LOSSES
-from skaudio.estimators._parts import Part, scale_weights
+from skaudio.estimators._parts import Part
+from skaudio.losses import ConcordanceLoss
 from skaudio.metrics import concordance_correlation
 
 __all__ = ["AudioRegressor"]
@@ -47,11 +48,11 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
         :func:`skaudio.augmentation.make_chain`.
     mixup : float, default=0.0
         Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
-        none.
+        none. Not with the concordance loss, which has no loss per clip to be shared.
     loss : {"squared_error", "absolute_error", "huber", "concordance"} or callable, \
             default="squared_error"
         A callable is given estimates and standardised targets of shape ``(batch, n_targets)``,
-        and returns one loss per clip.
+        and returns one loss per clip. A module is copied.
     optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
         A callable is given the parameters and ``lr`` (and ``weight_decay`` unless that is 0), as
         any class of :mod:`torch.optim`. ``"sgd"`` has momentum 0.9.
@@ -189,7 +190,8 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
         Parameters
         ----------
         X, y, sample_weight
-            As in :meth:`fit`.
+            As in :meth:`fit`, but weights count as they are: they are not scaled to mean 1, so
+            that they mean the same in every call.
 
         Returns
         -------
@@ -217,15 +219,28 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
     def _n_outputs(self) -> int:
         return len(self.target_mean_)
 
-    def _check_y(self, y: Any) -> NDArray:
-        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+    def _check_options(self) -> None:
+        super()._check_options()
+        whole_batch = self.loss == "concordance" or isinstance(self.loss, ConcordanceLoss)
+        if self.mixup and whole_batch:
+            raise ValueError(
+                f"mixup={self.mixup} shares the loss of each clip between two targets, but "
+                "loss='concordance' is one number for the whole batch. Set mixup=0, or take "
+                "'squared_error', 'absolute_error', 'huber' or another loss per clip."
+            )
+
+    def _check_y(self, y: Any, *, input_name: str = "y") -> NDArray:
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name=input_name)
         if y.ndim not in (1, 2):
             raise ValueError(
-                f"y has shape {y.shape}, but expected (n_clips,) or (n_clips, n_targets)."
+                f"{input_name} has shape {y.shape}, but expected (n_clips,) or "
+                "(n_clips, n_targets)."
             )
         return y
 
-    def _encode(self, y: NDArray, weight: NDArray | None, *, reset: bool) -> NDArray:
+    def _encode(
+        self, y: NDArray, weight: NDArray | None, *, reset: bool, input_name: str = "y"
+    ) -> NDArray:
         if reset:
             self._is_flat = y.ndim == 1
         y = y.reshape(len(y), -1)
@@ -235,12 +250,12 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
             self.target_scale_ = np.where(deviation > 0, deviation, 1.0)
         if y.shape[1] != self._n_outputs:
             raise ValueError(
-                f"y has {y.shape[1]} targets, but the first fit had {self._n_outputs}."
+                f"{input_name} has {y.shape[1]} targets, but the first fit had {self._n_outputs}."
             )
         return ((y - self.target_mean_) / self.target_scale_).astype(np.float32)
 
     def _weigh(self, target: NDArray, weight: NDArray | None) -> NDArray | None:
-        return scale_weights(weight)
+        return weight
 
     def _start_head(self, head: torch.nn.Linear, part: Part) -> None:
         """Let the untrained network answer with the targets' mean, which is zero here."""

@@ -1,5 +1,6 @@
 """Nothing is lost: killed runs go on, with the same bits."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -7,13 +8,19 @@ import textwrap
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
+import soundfile
 import torch
 from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
+from torch import nn
 
 from skaudio.estimators import AudioClassifier
+from skaudio.estimators._checkpoint import fingerprint
 from skaudio.exceptions import SkaudioWarning
+from skaudio.features import LogMelSpectrogram
+from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet
 
 
@@ -30,8 +37,8 @@ class Crash(Callback):
 
 def classifier(folder=None, **parameters):
     return AudioClassifier(
-        MTSNet(n_filters=(4,), dropout=0.3),
         **{
+            "network": MTSNet(n_filters=(4,), dropout=0.3),
             "max_epochs": 8, "batch_size": 16, "lr": 1e-2, "random_state": 0,
             "checkpoint_dir": folder, "early_stopping": True, "validation_fraction": 0.25,
             **parameters,
@@ -166,3 +173,221 @@ def test_what_does_not_change_the_result_does_not_change_the_run(features, tmp_p
     seen = []
     classifier(tmp_path, verbose=1, n_workers=0, callbacks=[Epochs(seen)]).fit(*features)
     assert seen == [5, 6, 7, 8]
+
+
+def linear(n_bands, n_outputs, **shape):
+    return nn.Sequential(nn.Flatten(), nn.Linear(n_bands * shape["n_frames"], n_outputs))
+
+
+def epochs_of(model, features):
+    seen = []
+    model.set_params(callbacks=[Epochs(seen)]).fit(*features)
+    return seen
+
+
+def test_a_run_has_one_name_in_every_process():
+    code = textwrap.dedent("""
+        import numpy as np, torch
+        from skaudio.estimators import AudioClassifier
+        from skaudio.estimators._checkpoint import fingerprint
+        from skaudio.losses import FocalLoss
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 3))
+        model = AudioClassifier(network, loss=FocalLoss(alpha=(1, 2, 3)), class_weight={"a": 1})
+        print(fingerprint(model, np.zeros((2, 6, 12)), ["a", "b"], groups=["x", 1]))
+    """)
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", code],
+            stdout=subprocess.PIPE,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+        )
+        for seed in "12"
+    ]
+    names = {child.communicate()[0] for child in children}
+    assert len(names) == 1
+    assert len(names.pop()) > 30
+
+
+def test_modules_resume(features, tmp_path):
+    torch.manual_seed(0)
+    network = linear(6, 3, n_frames=12)
+    model = classifier(tmp_path, network=network, loss=FocalLoss(gamma=1.0))
+    crash(model, features, 5)
+    assert epochs_of(classifier(tmp_path, network=network, loss=FocalLoss()), features)[0] == 1
+    torch.manual_seed(0)
+    model.set_params(network=linear(6, 3, n_frames=12), loss=FocalLoss(gamma=1.0))
+    assert epochs_of(model, features) == [5, 6, 7, 8]
+
+
+class GrowingLoss(nn.Module):
+    """A loss with a state of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("scale", torch.ones(()))
+
+    def forward(self, output, target):
+        self.scale *= 1.1
+        return self.scale * nn.functional.cross_entropy(output, target, reduction="none")
+
+
+def test_the_state_of_a_loss_is_taken_up_again(features, tmp_path):
+    X, _ = features
+    whole = classifier(loss=GrowingLoss()).fit(*features)
+    crash(classifier(tmp_path, loss=GrowingLoss()), features, 5)
+    assert_same_training(classifier(tmp_path, loss=GrowingLoss()).fit(*features), whole, X)
+
+
+LABELS = ["dog", "cat", "cow"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        np.array,
+        lambda labels: np.array([str(np.str_(label)) for label in labels], dtype=object),
+        lambda labels: np.array(labels, dtype="U9"),
+        lambda labels: np.repeat(labels, 2)[::2],
+        pd.Series,
+        lambda labels: pd.Series(labels, dtype="category", index=[3, 4, 5]),
+        lambda labels: [np.str_(label) for label in labels],
+        tuple,
+    ],
+)
+def test_equal_labels_are_the_same_run(form):
+    X = np.zeros((3, 6, 12))
+    name = fingerprint(classifier(), X, LABELS, groups=LABELS)
+    assert fingerprint(classifier(), X, form(LABELS), groups=form(LABELS)) == name
+    assert fingerprint(classifier(), X, form(LABELS[::-1]), groups=form(LABELS)) != name
+    assert fingerprint(classifier(), X, form(LABELS), groups=form(LABELS[::-1])) != name
+
+
+def test_labels_are_no_files(features, tmp_path, monkeypatch):
+    X, y = features
+    monkeypatch.chdir(tmp_path)
+    name = fingerprint(classifier(), X, y)
+    (tmp_path / "dog").write_bytes(b"bark")
+    assert fingerprint(classifier(), X, y) == name
+    monkeypatch.chdir("/")
+    assert fingerprint(classifier(), X, y) == name
+
+
+def test_groups_of_any_kind(features, tmp_path):
+    X, y = features
+    groups = np.array(["a", 1, None, "b", 2.5, True] * 8, dtype=object)
+    first, second = (fingerprint(classifier(), X, y, groups=g) for g in (groups, groups[::-1]))
+    assert first != second
+    model = classifier(tmp_path, early_stopping=False)
+    model.fit(X, y, groups=groups)
+
+
+def test_files_are_known_by_their_time_of_change(tmp_path):
+    path = tmp_path / "dog.wav"
+    soundfile.write(path, np.zeros(100), 8000)
+    model = AudioClassifier(frontend=LogMelSpectrogram(sample_rate=8000))
+    name = fingerprint(model, [path], ["dog"], X_val=[path], y_val=["dog"])
+    assert fingerprint(model, [str(path)], ["dog"], X_val=np.array([path]), y_val=["dog"]) == name
+    os.utime(path, (1, 1))
+    assert fingerprint(model, [path], ["dog"], X_val=[path], y_val=["dog"]) != name
+
+
+def test_the_same_clips_elsewhere_in_memory_are_the_same_run(features):
+    X, y = features
+    name = fingerprint(classifier(), X, y)
+    assert fingerprint(classifier(), np.asfortranarray(X), y) == name
+    assert fingerprint(classifier(), np.repeat(X, 2, axis=0)[::2], y) == name
+    assert fingerprint(classifier(), list(X), y) == fingerprint(classifier(), tuple(X.copy()), y)
+
+
+def test_an_edited_network_starts_afresh(features, tmp_path, monkeypatch):
+    X, _ = features
+    model = crash(classifier(tmp_path, network=linear), features, 5)
+
+    def edited(n_bands, n_outputs, **shape):
+        n = n_bands * shape["n_frames"]
+        return nn.Sequential(nn.Flatten(), nn.Linear(n, 5), nn.ReLU(), nn.Linear(5, n_outputs))
+
+    edited.__qualname__ = "linear"
+    monkeypatch.setitem(globals(), "linear", edited)
+    model.set_params(network=edited)
+    with pytest.warns(SkaudioWarning, match="do not fit the network.*size mismatch.*afresh"):
+        model.fit(*features)
+    assert_same_training(model, classifier(network=edited).fit(*features), X)
+    assert epochs_of(model, features)[0] == 1  # and nobody is warned again
+
+
+def momentum(parameters, lr, weight_decay):
+    return torch.optim.SGD(parameters, lr, momentum=0.9, weight_decay=weight_decay)
+
+
+def test_an_edited_optimizer_starts_afresh(features, tmp_path, monkeypatch):
+    X, _ = features
+    model = crash(classifier(tmp_path, optimizer=momentum), features, 5)
+
+    def edited(parameters, lr, weight_decay):
+        return torch.optim.Adam(parameters, lr, weight_decay=weight_decay)
+
+    edited.__qualname__ = "momentum"
+    monkeypatch.setitem(globals(), "momentum", edited)
+    with pytest.warns(SkaudioWarning, match="do not fit .*without .*betas"):
+        model.set_params(optimizer=edited).fit(*features)
+    assert_same_training(model, classifier(optimizer=edited).fit(*features), X)
+
+
+@pytest.mark.parametrize("name", ["network", "loss", "optimizer"])
+def test_what_has_no_name_is_refused(features, tmp_path, name):
+    model = classifier(tmp_path, **{name: lambda *args, **kwargs: None})
+    with pytest.raises(ValueError, match=rf"{name} is <function.*top level of a module"):
+        model.fit(*features)
+
+
+def test_two_fits_of_one_run_at_once(features, tmp_path):
+    models = [classifier(tmp_path, max_epochs=30, patience=30) for _ in range(3)]
+    jobs = [joblib.delayed(model.fit)(*features) for model in models]
+    joblib.Parallel(n_jobs=3, prefer="threads")(jobs)
+    assert not list(tmp_path.glob("*/*.tmp"))
+    assert epochs_of(models[0], features) == [*range(1, 31)]
+
+
+class Elsewhere(Callback):
+    """Does something in the middle of a training."""
+
+    def __init__(self, epoch, action):
+        self.epoch = epoch
+        self.action = action
+
+    def on_epoch_begin(self, net, **kwargs):
+        if len(net.history) == self.epoch:
+            self.action()
+
+
+def test_a_fit_within_the_same_fit(features, tmp_path):
+    X, _ = features
+    inner = classifier(tmp_path)
+    outer = classifier(tmp_path, callbacks=[Elsewhere(4, lambda: inner.fit(*features))])
+    assert_same_training(outer.fit(*features), inner, X)
+
+
+def test_a_run_with_another_seed_is_not_taken_up(features, tmp_path):
+    model = crash(classifier(tmp_path), features, 5)
+    for path in tmp_path.glob("*/epoch_*.pt"):
+        torch.save({**torch.load(path, weights_only=True), "seed": 1}, path)
+    assert epochs_of(model, features)[0] == 1
+
+
+def test_files_of_killed_runs_are_swept(features, tmp_path):
+    model = crash(classifier(tmp_path), features, 3)
+    folder = next(tmp_path.iterdir())
+    (folder / "epoch_00003.1234.tmp").write_bytes(b"torn")
+    assert epochs_of(model, features)[0] == 3
+    assert {path.suffix for path in folder.iterdir()} == {".pt", ""}
+
+
+def test_home_is_expanded(features, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    classifier("~/runs").fit(*features)
+    assert list(tmp_path.glob("runs/*/finished"))
+    assert not (tmp_path / "~").exists()

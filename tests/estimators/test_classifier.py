@@ -15,6 +15,8 @@ from torch import nn
 from skaudio.callbacks import StopTraining
 from skaudio.estimators import AudioClassifier
 from skaudio.exceptions import AudioFormatError, DivergedError, SkaudioWarning
+from skaudio.features import LogMelSpectrogram
+from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet
 
 
@@ -65,6 +67,36 @@ def test_probabilities_sum_to_one_and_agree_with_predict(tiny, features):
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(model.classes_[proba.argmax(axis=1)], model.predict(X))
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), proba, rtol=1e-5)
+
+
+class Certain(nn.Module):
+    """Gives logits far apart, which say more the louder a clip is."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([0.0, 200.0, 400.0]))
+
+    def forward(self, x):
+        return x.mean(dim=(1, 2, 3))[:, None] * self.scale
+
+
+def test_log_probability_is_finite_where_the_probability_is_zero():
+    X, y = np.ones((6, 1, 4), dtype=np.float32), np.arange(6) % 3
+    model = classifier(Certain(), max_epochs=1, lr=1e-9).fit(X, y)
+    assert model.predict_proba(X).min() == 0
+    np.testing.assert_allclose(model.predict_log_proba(X[:1]), [[-400, -200, 0]], rtol=1e-5)
+
+
+def test_log_probability_of_windows_is_that_of_their_mean(tiny):
+    rng = np.random.default_rng(0)
+    X = [rng.uniform(-1, 1, size=n) for n in (4000, 9000, 12500, 6000)]
+    model = classifier(
+        tiny, frontend=LogMelSpectrogram(sample_rate=8000), window=0.5, max_epochs=1,
+        window_aggregation="mean",
+    ).fit(X, [0, 1, 0, 1])  # fmt: skip
+    np.testing.assert_allclose(
+        model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-4, atol=1e-6
+    )
 
 
 def test_untrained_network_predicts_the_shares_of_the_classes(features):
@@ -368,6 +400,15 @@ def test_a_module_is_copied_not_trained_in_place(features):
     before = {name: value.clone() for name, value in module.state_dict().items()}
     classifier(module, max_epochs=1).fit(*features)
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
+
+
+def test_a_loss_module_is_copied_not_kept(tiny, features):
+    loss = FocalLoss(gamma=1.0)
+    model = classifier(tiny, loss=loss, max_epochs=1).fit(*features)
+    kept = list(model.net_.criterion_.modules())
+    assert any(isinstance(module, FocalLoss) for module in kept)
+    assert all(module is not loss for module in kept)
+    assert model.get_params()["loss"] is loss
 
 
 def test_loss_of_the_users_own(tiny, features):

@@ -1,0 +1,42 @@
+"""The concordance loss, which is one number for a whole batch."""
+
+import numpy as np
+import pytest
+
+from skaudio.estimators import AudioRegressor
+from skaudio.losses import ConcordanceLoss
+
+
+@pytest.fixture
+def loudness():
+    rng = np.random.default_rng(0)
+    level = rng.uniform(-3, 3, size=40)
+    X = rng.normal(size=(40, 4, 10)) + level[:, None, None]
+    return X.astype(np.float32), 100 + 20 * level
+
+
+def regressor(network, **parameters):
+    return AudioRegressor(network, **{"max_epochs": 3, "random_state": 0, **parameters})
+
+
+@pytest.mark.parametrize("loss", ["concordance", ConcordanceLoss()], ids=repr)
+@pytest.mark.parametrize("method", ["fit", "partial_fit"])
+def test_concordance_is_not_mixed(tiny, loudness, loss, method):
+    model = regressor(tiny, loss=loss, mixup=0.2)
+    with pytest.raises(ValueError, match=r"mixup=0\.2 shares .* 'squared_error'"):
+        getattr(model, method)(*loudness)
+
+
+def test_losses_per_clip_are_mixed(tiny, loudness):
+    history = regressor(tiny, loss="huber", mixup=0.2).fit(*loudness).history_
+    assert np.isfinite(history["train_loss"]).all()
+
+
+def test_concordance_takes_weights_by_name_and_as_an_object(tiny, loudness):
+    X, y = loudness
+    weight = np.linspace(0.5, 2, len(y))
+    by_name, as_object = (
+        regressor(tiny, loss=loss).fit(X, y, sample_weight=weight).predict(X)
+        for loss in ("concordance", ConcordanceLoss())
+    )
+    np.testing.assert_array_equal(by_name, as_object)
