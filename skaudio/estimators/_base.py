@@ -101,9 +101,9 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             Weights >= 0. Clips of weight zero are left out.
         groups : array-like of shape (n_clips,), optional
             Clips of one group, such as a speaker, stay together when clips are held back for
-            validation. A search hands them on to here only after
+            validation. A search or cross-validation hands them on to here only after
             ``sklearn.set_config(enable_metadata_routing=True)``; without it they serve its own
-            folds alone.
+            folds alone, and with `early_stopping` a speaker may stand on both sides.
         X_val, y_val : as `X` and `y`, optional
             Clips to watch the training with, instead of holding back some of `X`.
         groups_val : array-like, optional
@@ -190,16 +190,18 @@ class BaseAudioEstimator(BaseEstimator, ABC):
                 )
 
     @abstractmethod
-    def _check_y(self, y: Any) -> NDArray:
+    def _check_y(self, y: Any, *, input_name: str = "y") -> NDArray:
         """Check targets as they come from the user."""
 
     @abstractmethod
-    def _encode(self, y: NDArray, weight: NDArray | None, *, reset: bool) -> NDArray:
+    def _encode(
+        self, y: NDArray, weight: NDArray | None, *, reset: bool, input_name: str = "y"
+    ) -> NDArray:
         """Turn targets into what the loss wants, learning how if `reset`."""
 
     @abstractmethod
     def _weigh(self, target: NDArray, weight: NDArray | None) -> NDArray | None:
-        """Combine all weights, scaled to mean 1; None if all are equal."""
+        """Combine the weights of clips and classes, unscaled; None if there are none."""
 
     @abstractmethod
     def _start_head(self, head: torch.nn.Linear, part: Part) -> None:

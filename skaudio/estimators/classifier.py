@@ -83,7 +83,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         What tells the best epoch. The score is the unweighted average recall.
     patience : int, default=10
     callbacks : list of skorch callbacks, optional
-        For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``.
+        For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra
+        ``skaudio[tensorboard]``. With skorch's ``LRScheduler``, set ``lr_schedule=None``.
     checkpoint_dir : str or Path, optional
         Folder for checkpoints. Each run has a subfolder of its own, named after its parameters
         and data. If a run was killed, the same :meth:`fit` continues it and ends with the same
@@ -97,7 +98,9 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         Threads that read files ahead; 0 reads them when they are due. The result does not depend
         on it.
     warm_start : bool, default=False
-        Whether another call of :meth:`fit` goes on with the trained network.
+        Whether another call of :meth:`fit` goes on with the trained network. Loss, optimiser,
+        `lr`, `mixup` and `amp` are then those set by now; network and front end stay. Such
+        further training writes no checkpoints.
     random_state : int, RandomState instance or None, default=None
         With an integer the result is the same to the last bit on a CPU, for the same number of
         torch threads. Global random generators are left as they were.
