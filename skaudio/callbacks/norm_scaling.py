@@ -11,7 +11,8 @@ class NormScaling(LayerHook):
     """Call ``scale_norm()`` on every submodule that offers it, after each training step.
 
     The bounds then hold whenever one can look, and a layer whose `minmax_rate` is under 1
-    moves towards its bounds once a step.
+    moves towards its bounds once a step. The estimators have it already; a second one would let
+    such a layer move twice.
 
     See Also
     --------

@@ -33,6 +33,7 @@ from skaudio.estimators._parts import (
 from skaudio.estimators._segments import Segments, centred, covering, whole
 from skaudio.estimators._training import n_readers, train
 from skaudio.exceptions import AudioFormatError
+from skaudio.networks import MTSNet
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
@@ -40,6 +41,7 @@ __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 class BaseAudioEstimator(BaseEstimator, ABC):
     """Fits a network to clips; subclasses say what a target is."""
 
+    network: Any
     net_: AudioNet
 
     # Groups and weights pass through pipelines and searches without a call by the user.
@@ -160,6 +162,22 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             checkpoints=checkpoints,
         )
         return self
+
+    def set_params(self, **params: Any) -> Any:
+        """Set parameters; ``network__...`` reach into the default network, too.
+
+        Parameters
+        ----------
+        **params
+            As for any scikit-learn estimator.
+
+        Returns
+        -------
+        self
+        """
+        if self.network is None and any(name.startswith("network__") for name in params):
+            self.network = MTSNet()
+        return super().set_params(**params)
 
     def _fit_one_epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
         self._check_options()

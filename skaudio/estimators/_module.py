@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +12,7 @@ import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
 from skaudio.networks import MTSNet
+from skaudio.networks._base import build_network, takes_lengths
 
 __all__ = ["ClipModule", "build_module"]
 
@@ -47,13 +46,14 @@ def build_module(
     length : int or None
         Samples (with a front end) or frames of every clip; None where they differ.
     """
+    network = MTSNet() if network is None else network
     if frontend is None:
-        net = _build_network(network, n_bands, n_outputs, length)
+        net = build_network(network, n_bands, n_outputs, length)
         return ClipModule(net, n_outputs, augmentation=augmentation)
     layer = _build_frontend(frontend)
     n_frames = None if length is None else layer.n_frames(length)
     n_bands = layer(torch.zeros(1, 1)).shape[1]
-    net = _build_network(network, n_bands, n_outputs, n_frames)
+    net = build_network(network, n_bands, n_outputs, n_frames)
     return ClipModule(net, n_outputs, layer, augmentation, frontend.sample_rate)
 
 
@@ -67,18 +67,6 @@ def _build_frontend(transformer: Any) -> Any:
         f"frontend is {transformer!r}, but expected {names}. Other transformers go in front of "
         "the estimator, in a Pipeline."
     )
-
-
-def _build_network(network: Any, n_bands: int, n_outputs: int, n_frames: int | None) -> nn.Module:
-    if network is None:
-        network = MTSNet()
-    if isinstance(network, nn.Module):
-        return copy.deepcopy(network)
-    build = getattr(network, "build", network)
-    module = build(n_bands, n_outputs, n_frames=n_frames, n_channels=1)
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"network built {module!r}, but expected a torch.nn.Module.")
-    return module
 
 
 class ClipModule(nn.Module):
@@ -114,7 +102,7 @@ class ClipModule(nn.Module):
         self.frontend: Any = frontend
         self.augmentation = augmentation
         self.sample_rate = sample_rate
-        self.takes_lengths = "lengths" in inspect.signature(network.forward).parameters
+        self.takes_lengths = takes_lengths(network)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
         """Give logits, or logits and named scalars, as the network does."""

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import inspect
 from abc import ABC, abstractmethod
+from typing import Any
 
 from sklearn.base import BaseEstimator
 from torch import nn
 
 from skaudio._validation import check_params
 
-__all__ = ["BaseNetwork"]
+__all__ = ["BaseNetwork", "build_network", "takes_lengths"]
 
 
 class BaseNetwork(BaseEstimator, ABC):
@@ -59,3 +62,34 @@ class BaseNetwork(BaseEstimator, ABC):
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module: ...
+
+
+def build_network(
+    network: Any, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int = 1
+) -> nn.Module:
+    """Build whatever counts as a network.
+
+    Parameters
+    ----------
+    network : BaseNetwork, torch.nn.Module or callable
+        A module is copied; a callable is called as :meth:`BaseNetwork.build` is.
+    n_bands, n_outputs, n_frames, n_channels
+        As for :meth:`BaseNetwork.build`.
+
+    Raises
+    ------
+    TypeError
+        If what is built is no module.
+    """
+    if isinstance(network, nn.Module):
+        return copy.deepcopy(network)
+    build = getattr(network, "build", network)
+    module = build(n_bands, n_outputs, n_frames=n_frames, n_channels=n_channels)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"network built {module!r}, but expected a torch.nn.Module.")
+    return module
+
+
+def takes_lengths(module: nn.Module) -> bool:
+    """Tell whether a module wants to know the frames of each clip in a padded batch."""
+    return "lengths" in inspect.signature(module.forward).parameters

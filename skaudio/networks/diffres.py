@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio._validation import Interval, StrOptions
+from skaudio._validation import HasMethods, Interval, StrOptions
 from skaudio.layers.diffres import DiffRes
 from skaudio.layers.masking import frame_mask
 from skaudio.layers.resolution import kept
-from skaudio.networks._base import BaseNetwork
+from skaudio.networks._base import BaseNetwork, build_network, takes_lengths
 from skaudio.networks.mts import MTSNet
 
 __all__ = ["DiffResNet"]
@@ -44,8 +44,10 @@ class DiffResNet(BaseNetwork):
     ----------
     rate : float, default=0.5
         Share of the frames to remove, in [0, 1).
-    backbone : BaseNetwork, optional
-        Network behind; by default ``MTSNet()``.
+    backbone : BaseNetwork, torch.nn.Module or callable, optional
+        Network behind: one of :mod:`skaudio.networks`; a module, which is copied; or a callable
+        with the signature of :meth:`BaseNetwork.build`. It gets three channels for each of the
+        features. None means ``MTSNet()``.
     input_scale : {"db", "ln"}, default="db"
         Unit of the features: decibels, or the natural logarithm of power. Frames are merged as
         power, so features must not be normalised beforehand; the backbone does that behind.
@@ -70,7 +72,7 @@ class DiffResNet(BaseNetwork):
 
     _parameter_constraints: dict = {
         "rate": [Interval(Real, 0, 1, closed="left")],
-        "backbone": [BaseNetwork, None],
+        "backbone": [HasMethods("build"), callable, None],
         "input_scale": [StrOptions(set(NATURAL_LOG))],
         "guide_weight": [Interval(Real, 0, None, closed="left")],
         "learn_pos_emb": ["boolean"],
@@ -91,6 +93,23 @@ class DiffResNet(BaseNetwork):
         self.guide_weight = guide_weight
         self.learn_pos_emb = learn_pos_emb
 
+    def set_params(self, **params: Any) -> DiffResNet:
+        """Set parameters; ``backbone__...`` reach into the default backbone, too.
+
+        Parameters
+        ----------
+        **params
+            As for any scikit-learn estimator.
+
+        Returns
+        -------
+        DiffResNet
+        """
+        if self.backbone is None and any(name.startswith("backbone__") for name in params):
+            self.backbone = MTSNet()
+        super().set_params(**params)
+        return self
+
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module:
@@ -99,7 +118,8 @@ class DiffResNet(BaseNetwork):
         diffres = DiffRes(frames, n_bands * n_channels, self.rate, self.learn_pos_emb)
         left = None if n_frames is None else kept(frames, self.rate)
         backbone = MTSNet() if self.backbone is None else self.backbone
-        behind = backbone.build(n_bands, n_outputs, left, n_channels * diffres.feature_channels)
+        n_maps = n_channels * diffres.feature_channels
+        behind = build_network(backbone, n_bands, n_outputs, left, n_maps)
         module = _DiffResModule(diffres, behind, self.input_scale, self.guide_weight, least)
         if getattr(behind, "n_frames", None) is not None:
             module.n_frames = n_frames
@@ -137,11 +157,13 @@ class _DiffResModule(nn.Module):
         self._check(x, lengths)
         ret = self.warp(x, lengths)
         maps = _bands_first(ret["feature"], n_channels=x.shape[1])
-        out = self.backbone(maps, None if lengths is None else ret["lengths"])
+        known = (ret["lengths"],) if lengths is not None and takes_lengths(self.backbone) else ()
+        out = self.backbone(maps, *known)
         if not self.training:
             return out
         logits, named = out if isinstance(out, tuple) else (out, {})
-        guide = self.guide_weight * ret["guide_loss"]
+        # A backbone may have a guide loss of its own.
+        guide = self.guide_weight * ret["guide_loss"] + named.get("guide_loss", 0.0)
         return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
 
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
+from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import (
     BatchScoring,
     Callback,
@@ -19,7 +20,8 @@ from torch import nn
 
 from skaudio.estimators import AudioClassifier, AudioRegressor, _base
 from skaudio.exceptions import DivergedError, SkaudioWarning
-from skaudio.networks import MTSNet
+from skaudio.layers import ConstrainedLinear
+from skaudio.networks import DiffResNet, MTSNet
 
 
 class Dense(nn.Module):
@@ -28,6 +30,7 @@ class Dense(nn.Module):
     def __init__(self, n_outputs=3):
         super().__init__()
         self.head = nn.Linear(6, n_outputs)
+        nn.init.zeros_(self.head.weight)
 
     def forward(self, x):
         return self.head(x.mean((1, 3)))
@@ -195,3 +198,36 @@ def test_a_gpu_that_is_missing_is_done_without(tiny, features, monkeypatch):
     loaded.__setstate__(state)
     assert loaded.device == "cpu"
     assert {tensor.device.type for tensor in loaded.module_.state_dict().values()} == {"cpu"}
+
+
+def test_the_default_network_can_be_searched(features):
+    grid = {"network__n_filters": [(2,), (4,)], "network__kernel_size": [(3, 3)]}
+    search = GridSearchCV(AudioClassifier(max_epochs=1, random_state=0), grid, cv=2)
+    search.fit(*features)
+    assert search.best_estimator_.network.kernel_size == (3, 3)
+    grid = {"network__backbone__n_filters": [(2,), (4,)]}
+    model = AudioClassifier(DiffResNet(), max_epochs=1, random_state=0)
+    search = GridSearchCV(model, grid, cv=2).fit(*features)
+    assert search.best_estimator_.network.backbone.n_filters in [(2,), (4,)]
+
+
+class Halfway(nn.Module):
+    """One layer that moves halfway to its bound after each step."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = ConstrainedLinear(6, 3, max_norm=1.0, min_norm=0.5, minmax_rate=0.5)
+        with torch.no_grad():
+            self.head.weight.mul_(9.0 / self.head.weight.norm(dim=1, keepdim=True))
+
+    def forward(self, x):
+        return self.head(x.mean((1, 3)))
+
+
+def test_norms_are_bounded_after_each_step(features):
+    model = AudioClassifier(
+        Halfway(), lr=1e-9, lr_schedule=None, weight_decay=0.0, batch_size=16, max_epochs=1,
+        random_state=0,
+    ).fit(*features)  # fmt: skip
+    norms = model.net_.module_.network.head.weight.detach().norm(dim=1)
+    torch.testing.assert_close(norms, torch.full((3,), 1 + 8 / 2**3), rtol=1e-4, atol=0)

@@ -9,7 +9,13 @@ def test_a_gain_does_not_matter(gain):
     x = torch.randn(3, 2, 5, 7)
     y = LevelNorm()(x + gain)
     torch.testing.assert_close(y, LevelNorm()(x), rtol=0, atol=1e-4)
-    torch.testing.assert_close(y.mean((1, 2, 3)), torch.zeros(3), rtol=0, atol=1e-5)
+    torch.testing.assert_close(y.mean((2, 3)), torch.zeros(3, 2), rtol=0, atol=1e-5)
+
+
+def test_channels_have_means_of_their_own():
+    x = torch.randn(3, 2, 5, 7)
+    louder = x + torch.tensor([-30.0, 0.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(LevelNorm()(louder), LevelNorm()(x), rtol=0, atol=1e-4)
 
 
 def test_differences_within_a_clip_stay():

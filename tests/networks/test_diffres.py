@@ -56,7 +56,7 @@ def test_the_backbone_gets_average_maximum_and_encoding():
     ret = module.diffres(x[:, 0].transpose(1, 2) * (np.log(10) / 10))
     assert torch.equal(seen[0][0], ret["feature"].transpose(2, 3))
     assert seen[0][0].shape == (2, 3, 12, 20)
-    assert seen[0][1] is None
+    assert len(seen[0]) == 1
 
 
 def test_channels_are_scored_together_and_kept_apart():
@@ -132,10 +132,59 @@ def test_the_guide_loss_drives_scores_off_silence():
     assert module.warp(x)["guide_loss_total"] < 0.85 * first
 
 
-def test_nested_backbones_hand_their_losses_on():
-    inner = DiffResNet(0.5, MTSNet(n_filters=(4,)), guide_weight=0.5)
-    _, named = DiffResNet(0.5, inner).build(8, 2)(decibels(2, 1, 8, 40))
-    assert named["guide_loss"] > 0
+def test_a_backbones_own_losses_are_handed_on():
+    class Talkative(nn.Module):
+        def forward(self, x):
+            return x.mean((1, 2))[:, :2], {"guide_loss": torch.tensor(5.0), "aux_loss": 7.0}
+
+    x = decibels(2, 1, 8, 40)
+    torch.manual_seed(0)
+    _, named = DiffResNet(0.5, Talkative()).build(8, 2)(x)
+    torch.manual_seed(0)
+    _, alone = DiffResNet(0.5, MTSNet(n_filters=(4,))).build(8, 2)(x)
+    torch.testing.assert_close(named["guide_loss"], alone["guide_loss"] + 5.0)
+    assert named["aux_loss"] == 7.0
+
+
+class Plain(nn.Module):
+    """A network of one's own, which knows nothing of lengths."""
+
+    def __init__(self, n_channels, n_outputs):
+        super().__init__()
+        self.head = nn.Linear(n_channels, n_outputs)
+
+    def forward(self, x):
+        return self.head(x.mean((2, 3)))
+
+
+def build_plain(n_bands, n_outputs, n_frames=None, n_channels=1):
+    return Plain(n_channels, n_outputs)
+
+
+@pytest.mark.parametrize("backbone", [Plain(3, 2), build_plain], ids=["module", "function"])
+def test_any_network_may_stand_behind(backbone):
+    module = DiffResNet(0.5, backbone).build(8, 2).eval()
+    assert module.backbone is not backbone
+    assert module(decibels(2, 1, 8, 40), torch.tensor([40, 20])).shape == (2, 2)
+
+
+def test_a_gain_does_not_reach_the_encoding():
+    module = DiffResNet(0.5).build(20, 3).eval()
+    x = decibels(2, 1, 20, 40)
+    seen = []
+    module.backbone.input_norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    for gain in (0.0, -15.0):
+        raw = torch.full((2, 40), 0.5)
+        module.diffres.scorer.forward = lambda *_, raw=raw: raw[..., None]
+        module(x + gain)
+    torch.testing.assert_close(*seen, rtol=0, atol=1e-2)
+
+
+def test_nested_parameters_reach_the_default_backbone():
+    network = clone(DiffResNet()).set_params(backbone__n_filters=(2,), rate=0.25)
+    assert network.backbone.get_params() == MTSNet(n_filters=(2,)).get_params()
+    assert network.rate == 0.25
+    assert DiffResNet().backbone is None
 
 
 @pytest.mark.parametrize("input_scale", ["db", "ln"])
