@@ -29,7 +29,7 @@ from skaudio.datasets import load_manifest
 from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import MTSNet
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[3])
+parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--epochs", type=int, default=20)
 parser.add_argument("--speakers", type=int, default=10, help="speakers to take, 10 at the most")

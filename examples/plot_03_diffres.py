@@ -33,7 +33,7 @@ from skaudio.layers import AvgPool, MaxPool
 from skaudio.networks import DiffResNet, MTSNet
 from skaudio.plots import ResolutionDisplay
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[4])
+parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--folds", type=int, default=1, help="folds to test on, of 4 (ESC-10: 5)")
 parser.add_argument("--epochs", type=int, default=None, help="30 for ESC-10, 6 for the digits")

@@ -29,7 +29,7 @@ from skaudio.datasets import load_manifest, load_spoken_digits
 from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import DiffResNet, MTSNet, SeparableNet
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[4])
+parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, help="folder of FSDD, instead of the bundled digits")
 parser.add_argument("--epochs", type=int, default=30)
 parser.add_argument("--jobs", type=int, default=2, help="folds to train at once")
@@ -47,9 +47,9 @@ print(f"{len(X)} clips, {len(set(speaker))} speakers")
 # %%
 # The contestants
 # ---------------
-# All but the second have as many channels, so that only the kind of convolution differs: a plain
-# kernel of 3 x 3 looks at all channels at once, a separable one at each on its own, before the
-# channels are mixed. The second is skaudio's default network, with a quarter of the channels.
+# All but the second have as many channels. A plain kernel of 3 x 3 looks at all of them at once; a
+# separable one of 5 x 5 at each on its own, before they are mixed. The second is skaudio's
+# default network, with a quarter of the channels.
 
 width = (32, 64, 128)
 networks = {

@@ -35,7 +35,7 @@ from skaudio.datasets import load_manifest
 from skaudio.metrics import uar_scorer, unweighted_average_recall
 from skaudio.networks import MTSNet, SeparableNet
 
-parser = argparse.ArgumentParser(description=__doc__.split("\n")[3])
+parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--pairs", type=int, default=5, help="pairs of speakers to test, 5 at most")
 parser.add_argument("--epochs", type=int, default=45, help="of the training that counts")
