@@ -1,6 +1,8 @@
 import copy
 import json
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -247,6 +249,25 @@ def test_maps_are_views_that_may_be_changed():
     ret["avgpool"].mul_(0)
     assert not ret["feature"][:, 0].any()
     assert ret["feature"].is_contiguous()
+
+
+LONG_CLIP = """
+import resource, torch
+from skaudio.layers.diffres import DiffRes
+torch.set_num_threads(1)
+model = DiffRes(30_000, 4, 0.75)
+model(torch.randn(1, 300, 4))["feature"].sum().backward()
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+model(torch.randn(1, 30_000, 4))["feature"].sum().backward()
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ru_maxrss has other units elsewhere")
+def test_memory_is_linear_in_frames():
+    # The matrix of all weights would take 900 MB.
+    done = subprocess.run([sys.executable, "-c", LONG_CLIP], capture_output=True, check=True)
+    assert float(done.stdout) < 200
 
 
 def test_same_bits_every_time_and_after_pickling():

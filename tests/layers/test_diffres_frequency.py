@@ -58,6 +58,26 @@ def test_frequency_scores_see_pooled_time():
     assert (raw.gather(1, order).diff(dim=1) >= 0).all()
 
 
+def test_guide_terms_of_bands_are_the_definition():
+    model = made(DiffResF, 50, 12, 0.5)
+    x, lengths = log_power(3, 50, 12), [50, 20, 33]
+    x[:, :, :3] = -40.0  # silent bands
+    with torch.no_grad():
+        ret = model(x, torch.tensor(lengths))
+    spent, spread = [], []
+    for clip, length in enumerate(lengths):
+        energy = x[clip, :length].exp().mean(0)
+        empty = energy <= energy.min() + 1e-6
+        assert torch.equal(ret["score_mask"][clip, 0], empty)
+        relative = ret["score"][clip, 0] / 0.5
+        spent.append(relative[empty].mean())
+        spread.append(relative[~empty].std())
+    spent = torch.stack(spent)
+    torch.testing.assert_close(ret["guide_loss_total"], spent.mean())
+    torch.testing.assert_close(ret["guide_loss"], torch.where(spent > 0.5, spent, 0).mean())
+    torch.testing.assert_close(ret["activeness"], torch.stack(spread).mean())
+
+
 @pytest.mark.parametrize(
     ("kind", "rates"), [(DiffResF, (0.5,)), (DiffResTF, (0.5, 0.5))], ids=["F", "TF"]
 )
