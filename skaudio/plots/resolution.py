@@ -60,7 +60,7 @@ class ResolutionDisplay:
 
         Parameters
         ----------
-        estimator : AudioClassifier, AudioRegressor or Pipeline that ends in one
+        estimator : AudioClassifier, AudioRegressor, Pipeline that ends in one, or search for one
             Fitted, with a network that has such a layer, as
             :class:`~skaudio.networks.DiffResNet` has. Of several layers the first is drawn.
         clip : ndarray, str or Path
@@ -113,8 +113,17 @@ class ResolutionDisplay:
         return self
 
 
+def _innermost(estimator: Any) -> Any:
+    """Give what a pipeline ends in, what a search has found, or what these are made of."""
+    if isinstance(estimator, Pipeline):
+        return _innermost(estimator[-1])
+    if hasattr(estimator, "best_estimator_"):
+        return _innermost(estimator.best_estimator_)
+    return estimator
+
+
 def _resolution_layer(estimator: Any) -> Any:
-    model = estimator[-1] if isinstance(estimator, Pipeline) else estimator
+    model = _innermost(estimator)
     check_is_fitted(model)
     modules = model.net_.module_.modules() if hasattr(model, "net_") else ()
     for module in modules:

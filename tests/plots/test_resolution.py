@@ -4,6 +4,7 @@ import torch
 from matplotlib import pyplot as plt
 from sklearn.exceptions import NotFittedError
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from skaudio.datasets import make_tones
@@ -63,6 +64,17 @@ def test_importance_is_what_the_network_scored(pipeline):
     with torch.no_grad():
         score = network.warp(x)["score"]
     np.testing.assert_allclose(line(display), score[0, :, 0].numpy(), atol=1e-5)
+
+
+def test_searches_and_nested_pipelines_are_looked_into(pipeline):
+    search = GridSearchCV(make_pipeline(MEL, classifier()), {"audioclassifier__lr": [1e-3]}, cv=2)
+    search.fit(X, y)
+    nested = make_pipeline("passthrough", pipeline)
+    for estimator, inner in ((search, search.best_estimator_), (nested, pipeline)):
+        display = ResolutionDisplay.from_estimator(estimator, X[0])
+        np.testing.assert_array_equal(
+            line(display), line(ResolutionDisplay.from_estimator(inner, X[0]))
+        )
 
 
 def test_looking_changes_nothing(pipeline):
