@@ -26,14 +26,15 @@ class EpochProgress(Callback):
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Draw the empty bar."""
+        self.first_epoch_ = len(net.history)
         self.bar_ = tqdm(total=self.n_epochs, unit="epoch", dynamic_ncols=True)
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Move on by one epoch."""
+        """Move on, at the first epoch of a resumed run by what had been done before."""
         newest = net.history[-1]
         shown = {name: f"{newest[name]:.3f}" for name in _SHOWN if name in newest}
         self.bar_.set_postfix(shown, refresh=False)
-        self.bar_.update()
+        self.bar_.update(len(net.history) - self.first_epoch_ - self.bar_.n)
 
     def on_train_end(self, net: Any, **kwargs: Any) -> None:
         """Leave the bar as it is."""

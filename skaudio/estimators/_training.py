@@ -87,7 +87,9 @@ def n_readers(recipe: Any, source: ClipSource) -> int:
 def _make_keeper(recipe: Any, validation: Part | None) -> BestWeights:
     if validation is None:
         return BestWeights("train_loss")
-    return BestWeights(recipe.monitor, greater_is_better=recipe.monitor == "valid_score")
+    # Stages go by the score, and start from the best weights by the same measure.
+    monitor = "valid_score" if recipe.lr_schedule == "staged" else recipe.monitor
+    return BestWeights(monitor, greater_is_better=monitor == "valid_score")
 
 
 def _training_batches(recipe: Any, net: AudioNet, part: Part) -> TrainingBatches:

@@ -80,7 +80,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     validation_fraction : float, default=0.1
         Share of clips to hold back.
     monitor : {"valid_loss", "valid_score"}, default="valid_loss"
-        What tells the best epoch. The score is the unweighted average recall.
+        What tells the best epoch. The score is the unweighted average recall; ``"staged"`` goes
+        by it in any case.
     patience : int, default=10
     callbacks : list of skorch callbacks, optional
         For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra

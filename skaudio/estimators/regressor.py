@@ -74,7 +74,8 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
     validation_fraction : float, default=0.1
         Share of clips to hold back.
     monitor : {"valid_loss", "valid_score"}, default="valid_loss"
-        What tells the best epoch. The score is the concordance correlation.
+        What tells the best epoch. The score is the concordance correlation; ``"staged"`` goes by
+        it in any case.
     patience : int, default=10
     callbacks : list of skorch callbacks, optional
         For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra

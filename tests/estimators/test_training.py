@@ -96,6 +96,15 @@ def test_stages_lower_the_rate_and_end_the_training(tiny, features):
     assert StagedLearningRate().factors == (1.0, 0.1, 0.01)
 
 
+def test_stages_end_with_the_best_score(tiny, features):
+    X, y = features
+    noisy = X + np.random.default_rng(1).normal(scale=4, size=X.shape).astype(np.float32)
+    model = classifier(
+        tiny, lr=0.1, lr_schedule="staged", patience=2, max_epochs=30, early_stopping=True
+    ).fit(X[:24], y[:24], X_val=noisy, y_val=y)
+    assert model.score(noisy, y) == pytest.approx(model.history_["valid_score"].max())
+
+
 def test_clip_norm_bounds_a_step(tiny, features):
     X, y = features
 
