@@ -42,6 +42,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
     """Fits a network to clips; subclasses say what a target is."""
 
     network: Any
+    loss: Any
     net_: AudioNet
 
     # Groups and weights pass through pipelines and searches without a call by the user.
@@ -151,7 +152,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         if fresh:
             self.net_ = self._make_net(part, seed)
         else:
-            self.net_.change(**self._training_settings())
+            self._change_net()
         train(
             self,
             self.net_,
@@ -186,7 +187,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         if fresh:
             self.net_ = self._make_net(part, check_seed(self.random_state))
         else:
-            self.net_.change(**self._training_settings())
+            self._change_net()
         train(self, self.net_, part, None, 1)
         return self
 
@@ -247,17 +248,30 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             train_split=None,
             verbose=0,
         )
+        self._loss_in_use = self._loss_wanted
         net.prepare_training([])
         head = getattr(net.module_.network, "head", None)
         if isinstance(head, torch.nn.Linear) and not isinstance(self.network, torch.nn.Module):
             self._start_head(head, part)
         return net
 
+    def _change_net(self) -> None:
+        """Tell the net how to train from now on; a loss that stays keeps what it has learned."""
+        settings = self._training_settings()
+        if self._loss_in_use == self._loss_wanted:
+            settings["criterion"] = self.net_.criterion_
+        self.net_.change(**settings)
+        self._loss_in_use = self._loss_wanted
+
+    @property
+    def _loss_wanted(self) -> tuple[Any, float]:
+        return self.loss, getattr(self, "label_smoothing", 0.0)
+
     def _training_settings(self) -> dict[str, Any]:
         """Give what the net is told about its training, and may be told anew."""
-        smoothing = getattr(self, "label_smoothing", 0.0)
+        loss, smoothing = self._loss_wanted
         return {
-            "criterion": make_loss(self.loss, label_smoothing=smoothing),
+            "criterion": make_loss(loss, label_smoothing=smoothing),
             "optimizer": make_optimizer(self.optimizer, self.weight_decay),
             "lr": self.lr,
             "amp": self.amp,

@@ -51,6 +51,7 @@ class AudioNet(NeuralNet):
 
     device: str
     optimizer: Any
+    criterion_: torch.nn.Module
 
     def __init__(
         self,
@@ -87,14 +88,16 @@ class AudioNet(NeuralNet):
     ) -> None:  # fmt: skip
         """Take on other settings for further training.
 
-        Another optimiser starts afresh; the same one keeps what it has gathered.
+        Another optimiser, or one with another loss's weights to learn, starts afresh; else it
+        keeps what it has gathered.
         """
-        self.criterion_ = criterion.to(self.device)
+        losses = () if criterion is self.criterion_ else (criterion, self.criterion_)
+        afresh = any(list(loss.parameters()) for loss in losses)
+        afresh |= _parts_of(optimizer) != _parts_of(self.optimizer)
+        self.criterion_, self.optimizer = criterion.to(self.device), optimizer
         self.lr, self.amp, self.mixup = lr, amp, mixup
-        if _parts_of(optimizer) != _parts_of(self.optimizer):
-            self.optimizer = optimizer
-            if hasattr(self, "optimizer_"):
-                del self.optimizer_
+        if afresh and hasattr(self, "optimizer_"):
+            del self.optimizer_
 
     def prepare_training(self, callbacks: list[Any]) -> None:
         """Set the callbacks, and whatever else a loaded net lacks."""

@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+import textwrap
+
 import numpy as np
 import pytest
 
@@ -29,3 +34,21 @@ def ragged():
     X, y = make_features()
     lengths = 4 + np.arange(len(X)) * 7 % 9
     return [clip[:, :n] for clip, n in zip(X, lengths, strict=True)], y
+
+
+@pytest.fixture
+def printed_by_two_processes():
+    """Run code in two processes that hash strings differently; give what they print."""
+
+    def run(code):
+        children = [
+            subprocess.Popen(
+                [sys.executable, "-c", textwrap.dedent(code)],
+                stdout=subprocess.PIPE,
+                env={**os.environ, "PYTHONHASHSEED": seed},
+            )
+            for seed in "12"
+        ]
+        return [child.communicate()[0] for child in children]
+
+    return run

@@ -185,8 +185,8 @@ def epochs_of(model, features):
     return seen
 
 
-def test_a_run_has_one_name_in_every_process():
-    code = textwrap.dedent("""
+def test_a_run_has_one_name_in_every_process(printed_by_two_processes):
+    code = """
         import numpy as np, torch
         from skaudio.estimators import AudioClassifier
         from skaudio.estimators._checkpoint import fingerprint
@@ -195,18 +195,10 @@ def test_a_run_has_one_name_in_every_process():
         network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 3))
         model = AudioClassifier(network, loss=FocalLoss(alpha=(1, 2, 3)), class_weight={"a": 1})
         print(fingerprint(model, np.zeros((2, 6, 12)), ["a", "b"], groups=["x", 1]))
-    """)
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            stdout=subprocess.PIPE,
-            env={**os.environ, "PYTHONHASHSEED": seed},
-        )
-        for seed in "12"
-    ]
-    names = {child.communicate()[0] for child in children}
-    assert len(names) == 1
-    assert len(names.pop()) > 30
+    """
+    first, second = printed_by_two_processes(code)
+    assert first == second
+    assert len(first) > 30
 
 
 def test_modules_resume(features, tmp_path):

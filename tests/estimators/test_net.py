@@ -174,6 +174,32 @@ def test_further_training_obeys_new_settings(tiny, features):
     assert "FocalLoss" in repr(model.net_.criterion_)
 
 
+class LearnedScale(nn.Module):
+    """A loss with a weight of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, output, target):
+        losses = nn.functional.cross_entropy(output * self.scale, target, reduction="none")
+        return losses + 0.1 * self.scale**2
+
+
+def test_a_loss_goes_on_learning(tiny, features):
+    model = AudioClassifier(tiny, loss=LearnedScale(), lr=1e-2, lr_schedule=None, random_state=0)
+    scales = [1.0]
+    for _ in range(3):
+        model.partial_fit(*features)
+        scales.append(model.net_.criterion_.loss.scale.item())
+    assert len({round(scale, 6) for scale in scales}) == 4
+    assert model.loss.scale == 1
+    model.set_params(loss="focal").partial_fit(*features)
+    assert len(model.net_.optimizer_.param_groups[0]["params"]) == len(
+        list(model.net_.module_.parameters())
+    )
+
+
 def test_further_training_holds_the_same_clips_back(tiny, features, monkeypatch):
     held = []
 
