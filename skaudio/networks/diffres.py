@@ -146,6 +146,7 @@ class _DiffResModule(nn.Module):
         self.guide_weight = guide_weight
         self.min_frames = min_frames
         self._scale_was_checked = False
+        self._backbone_takes_lengths = takes_lengths(backbone)
 
     @property
     def head(self) -> Any:
@@ -157,7 +158,7 @@ class _DiffResModule(nn.Module):
         self._check(x, lengths)
         ret = self.warp(x, lengths)
         maps = _bands_first(ret["feature"], n_channels=x.shape[1])
-        known = (ret["lengths"],) if lengths is not None and takes_lengths(self.backbone) else ()
+        known = (ret["lengths"],) if lengths is not None and self._backbone_takes_lengths else ()
         out = self.backbone(maps, *known)
         if not self.training:
             return out

@@ -57,8 +57,8 @@ class MTSNet(BaseNetwork):
     dropout : float, default=0.2
         Share of values left out after each block and the dense layer while training.
     level_norm : bool, default=True
-        Subtract each clip's mean, so that the gain of a recording does not matter. Clips of a
-        single band are left as they are: there, the level is all they have.
+        Subtract the mean of each channel of a clip, so that the gain of a recording does not
+        matter. Clips of a single band are left as they are: there, the level is all they have.
     input_norm : bool, default=True
         Normalise each band over the training set first, so that raw decibels are fine.
     batch_norm : bool, default=True

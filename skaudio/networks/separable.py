@@ -42,8 +42,8 @@ class SeparableNet(BaseNetwork):
         Share of values left out after each halving and before the head while training, in
         [0, 1).
     level_norm : bool, default=True
-        Subtract each clip's mean, so that the gain of a recording does not matter. Clips of a
-        single band are left as they are: there, the level is all they have.
+        Subtract the mean of each channel of a clip, so that the gain of a recording does not
+        matter. Clips of a single band are left as they are: there, the level is all they have.
     depth_max_norm : float or None, default=1.0
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
