@@ -1,6 +1,12 @@
 """Errors and warnings that are skaudio's own."""
 
-__all__ = ["AudioFormatError", "DivergedError", "SampleRateError", "SkaudioWarning"]
+__all__ = [
+    "AudioFormatError",
+    "DamagedFileError",
+    "DivergedError",
+    "SampleRateError",
+    "SkaudioWarning",
+]
 
 
 class AudioFormatError(ValueError):
@@ -13,6 +19,10 @@ class AudioFormatError(ValueError):
 
 class SampleRateError(AudioFormatError):
     """A sound file was recorded at another rate than the one expected."""
+
+
+class DamagedFileError(ValueError):
+    """A file that skaudio wrote, as a checkpoint, is not what was written."""
 
 
 class SkaudioWarning(UserWarning):

@@ -14,7 +14,7 @@ ROOT = Path(skaudio.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 
 RUNG = {
-    "exceptions": 0, "_validation": 1,
+    "exceptions": 0, "_artifacts": 1, "_validation": 1,
     "metrics": 2, "audio": 2, "layers": 2, "losses": 2,
     "datasets": 3, "features": 3, "augmentation": 3, "networks": 3, "callbacks": 3,
     "estimators": 4,
