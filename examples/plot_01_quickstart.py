@@ -3,8 +3,8 @@ Recognise spoken digits
 =======================
 
 From recordings to a confusion matrix: features and a network in one scikit-learn pipeline,
-trained on some voices and tried on voices that it has never heard. Takes under a minute on two
-cores and needs no download.
+trained on some voices and tested on others. Takes less than a minute on two cores and needs no
+download.
 """
 
 # %%
@@ -61,13 +61,13 @@ mpl.use("Agg")
 display = ConfusionMatrixDisplay.from_predictions(
     y_test, predicted, labels=clips.target_names, cmap="Blues", colorbar=False, xticks_rotation=45
 )
-display.ax_.set_title("Digits of voices never heard before")
+display.ax_.set_title("Digits spoken by voices not in the training set")
 display.figure_.tight_layout()
 display.figure_.savefig(results / "quickstart_confusion.png", dpi=150)
 
 # %%
-# Keep it for later
-# -----------------
+# Save and load
+# -------------
 
 joblib.dump(model, results / "digits.joblib")
 loaded = joblib.load(results / "digits.joblib")

@@ -1,8 +1,8 @@
 """
-Hear emotions, fast or slow
-===========================
+Recognise emotions with multi-time-scale kernels
+================================================
 
-Does a network whose kernels answer at several tempi hear emotions better than a plain
+Does a network whose kernels respond at several tempi recognise emotions better than a plain
 convolutional one? Both are cross-validated on the Berlin Database of Emotional Speech (EMO-DB),
 leaving out one speaker at a time.
 
@@ -11,8 +11,8 @@ SKAUDIO_DATA) to a folder with a table ``emodb.csv`` of the columns file, label 
 
     python examples/plot_02_emotion.py --data DIR
 
-All ten speakers take some minutes a row on two cores; ``--speakers 2 --epochs 5`` gives a first
-impression.
+With all ten speakers each row takes some minutes on two cores; ``--speakers 2 --epochs 5`` gives
+a first impression.
 """
 
 import argparse
@@ -39,10 +39,10 @@ if args.data is None:
     parser.error("pass --data DIR, or set SKAUDIO_DATA")
 
 # %%
-# Features once, networks many times
-# ----------------------------------
-# Reading and log-mel spectrograms learn nothing from the data, so they can be computed before
-# the cross-validation. All else is learned anew in each fold.
+# Features
+# --------
+# Loading and log-mel spectrograms learn nothing from the data, so that they can be computed once,
+# before the cross-validation. The network is trained from scratch in each fold.
 
 clips = load_manifest(args.data / "emodb.csv")
 kept = np.isin(clips.speaker, np.unique(clips.speaker)[: args.speakers])

@@ -2,14 +2,14 @@
 Fewer frames, chosen by what helps
 ==================================
 
-A short hop sees more and costs more. DiffRes scores the frames of a spectrogram, merges those
-that matter little and keeps those that matter, so that a network behind it has fewer to look at.
-How does that compare with a longer hop, or with plain pooling?
+A shorter hop resolves more and costs more. DiffRes scores the frames of a spectrogram, merges
+the unimportant ones and keeps the important ones, so that the network after it has fewer frames
+to process. How does that compare with a longer hop, or with plain pooling?
 
-Without further ado the bundled spoken digits are used, a quarter of the voices held back for
-testing: some minutes on two cores, and under one with ``--quick``, which trains too briefly to
-say anything about accuracy. For the environmental sounds of ESC-10, point ``--data`` (or the
-variable SKAUDIO_DATA) to a folder with a table ``esc10.csv`` of the columns file, label and
+By default the bundled spoken digits are used, with a quarter of the voices held out for testing.
+That takes some minutes on two cores, and less than one with ``--quick``, which trains too briefly
+for its accuracies to mean anything. For the environmental sounds of ESC-10, point ``--data`` (or
+the variable SKAUDIO_DATA) to a folder with a table ``esc10.csv`` of the columns file, label and
 fold::
 
     python examples/plot_03_diffres.py --data DIR --folds 5
@@ -43,7 +43,7 @@ args = parser.parse_args()
 # %%
 # The recordings
 # --------------
-# Digits are tested on voices, and ESC-10 on a fold, that training has not heard.
+# Digits are tested on voices, and ESC-10 on a fold, that the network was not trained on.
 
 on_esc10 = args.data is not None and (Path(args.data) / "esc10.csv").exists()
 if on_esc10:
@@ -64,9 +64,9 @@ print(f"{'ESC-10' if on_esc10 else 'Spoken digits'}: {len(label)} clips, {epochs
 # %%
 # The contestants
 # ---------------
-# One and the same network stands behind all of them. The poolings average or take the maximum
-# of so many frames, the same number everywhere. Any callable that builds a torch module will do
-# as a network, so that a pooling in front of another takes a few lines.
+# All of them are followed by the same network. The pooling layers take the mean or the maximum
+# of a fixed number of frames. Any callable that builds a torch module is accepted as a network, so
+# that a few lines put a pooling layer in front of another network.
 
 
 class Pooled(nn.Module):
@@ -97,9 +97,9 @@ for rate in (0.25, 0.5, 0.75):
     ]
 
 # %%
-# A hop of a millisecond is too fine for most networks: ten times the frames, ten times the time.
-# DiffRes looks at all of them, but hands a tenth on. (ESC-10's clips are ten times as long, so
-# its fine hop is 4 ms.)
+# A hop of one millisecond is too expensive for most networks: ten times the frames, ten times the
+# time. DiffRes scores all of them, but passes on a tenth. (ESC-10's clips are ten times as long,
+# so its fine hop is 4 ms.)
 
 fine, rate = (4, 0.6) if on_esc10 else (1, 0.9)
 contestants += [
@@ -111,8 +111,8 @@ contestants += [
 # %%
 # One row each
 # ------------
-# Time is that of the training, features excepted; accuracy is over all clips of the folds. With
-# one fold and one seed, a few hundredths mean nothing.
+# The time is that of training, without computing features; the accuracy is over all clips of the
+# folds. With one fold and one seed, a difference of a few hundredths is not significant.
 
 
 @cache
@@ -135,7 +135,7 @@ def evaluate(network, X):
     return float(np.mean(right)), seconds / len(splits), model
 
 
-# The first fit of a process pays for what torch loads and plans.
+# The first fit of a process takes longer, as torch initialises itself: do not measure it.
 AudioClassifier(max_epochs=1).fit(log_mels(10)[::10], label[::10])
 
 print("\n| method | hop (ms) | frames kept (%) | frames a second | accuracy | training (s) |")
@@ -156,10 +156,10 @@ table = pd.DataFrame(
 )
 
 # %%
-# What it buys, and what it looks like
-# ------------------------------------
-# On the left each method at a hop of 10 ms, as fewer and fewer frames reach the network, and as
-# crosses those of the fine hop; on the right the frames of one clip that DiffRes kept.
+# Accuracy and time against the number of frames
+# ----------------------------------------------
+# On the left, each method at a hop of 10 ms, with fewer and fewer frames that reach the network;
+# crosses are the results with the fine hop. On the right, the frames of one clip that DiffRes kept.
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402

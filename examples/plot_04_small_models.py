@@ -2,12 +2,13 @@
 How small can a network be?
 ===========================
 
-A recogniser for a watch or a door bell has to be small and quick. Four networks of the family
-learn the bundled spoken digits, and are tested on voices that they have not heard: a plain
-convolutional one, one with multi-time-scale kernels, a depthwise-separable one, and that one
-behind DiffRes, which halves its frames first.
+A model for a watch or a door bell has to be small and fast. Four networks are trained on the
+bundled spoken digits, and tested on voices that they were not trained on: a plain convolutional
+one, one with multi-time-scale kernels, a depthwise-separable one, and the latter after DiffRes,
+which halves the number of frames first.
 
-Takes about ten minutes on two cores; ``--quick`` takes under one, and says nothing about recall.
+Takes about ten minutes on two cores; ``--quick`` takes less than one, and trains too briefly for
+its recall to mean anything.
 For the Free Spoken Digit Dataset, leaving out one speaker at a time, point ``--data`` to a folder
 with a table ``fsdd.csv`` of the columns file, label and speaker (an hour)::
 
@@ -47,22 +48,22 @@ print(f"{len(X)} clips, {len(set(speaker))} speakers")
 # %%
 # The contestants
 # ---------------
-# All but the second have as many channels. A plain kernel of 3 x 3 looks at all of them at once; a
-# separable one of 5 x 5 at each on its own, before they are mixed. The second is skaudio's
-# default network, with a quarter of the channels.
+# All but the second have the same number of channels. A plain kernel of 3 x 3 combines all of
+# them; a separable one of 5 x 5 filters each channel on its own, before they are mixed. The second
+# is skaudio's default network, with a quarter of the channels.
 
 width = (32, 64, 128)
 networks = {
     "CNN": MTSNet(n_filters=width, kernel_size=(3, 3), tempo_factors=()),
     "MTS": MTSNet(),
     "separable": SeparableNet(n_filters=width),
-    "separable behind DiffRes": DiffResNet(0.5, SeparableNet(n_filters=width)),
+    "DiffRes and separable": DiffResNet(0.5, SeparableNet(n_filters=width)),
 }
 
 # %%
-# What they cost
+# Size and speed
 # --------------
-# Multiply-adds and latency are those of one clip of a second, on a single thread and without
+# Multiply-adds and latency are those of a clip of one second, on a single thread and without
 # the computation of features, which is the same for all.
 
 one_second = torch.randn(1, 1, X[0].shape[0], 63) * 10 - 40
@@ -76,7 +77,10 @@ def count_products(module):
 
 
 def measure_latencies(modules, rounds=200):
-    """Median milliseconds of one forward pass; the networks take turns."""
+    """Median milliseconds of one forward pass.
+
+    The networks take turns, so that a busy moment of the machine slows all of them.
+    """
     seconds = {name: [] for name in modules}
     for _ in range(rounds):
         for name, module in modules.items():
@@ -98,8 +102,8 @@ with torch.inference_mode():
     }
 
 # %%
-# What they recognise
-# -------------------
+# Recall
+# ------
 
 print("\n| network | parameters | multiply-adds | latency (ms) | unweighted average recall |")
 print("|---|---|---|---|---|")

@@ -1,12 +1,13 @@
 """
-Tune without fooling yourself
-=============================
+Search settings without using the test speakers
+===============================================
 
-Whoever tries twenty settings and reports the best one's score on the test set has tested nothing.
-Here the speakers of the Berlin Database of Emotional Speech (EMO-DB) are put aside two by two.
-Settings are searched on the others alone, and validated on speakers among these whom training
-has not heard. What the search finds is then trained on all speakers but one, and tested on that
-one: nobody is tested with settings that were chosen by listening to them.
+If twenty settings are tried and the score of the best one on the test set is reported, that score
+is too high: the test set has chosen the setting. Here the speakers of the Berlin Database of
+Emotional Speech (EMO-DB) are held out two by two. Settings are searched on the others alone, and
+validated on speakers among these that are not in the training part. The settings that the search
+finds are then trained on all speakers but one, and tested on that one: no speaker is tested with
+settings that were chosen on that speaker's recordings.
 
 EMO-DB is free for research, but does not come with skaudio. Point ``--data`` (or the variable
 SKAUDIO_DATA) to a folder with a table ``emodb.csv`` of the columns file, label and speaker::
@@ -51,7 +52,7 @@ paths, emotion, speaker = map(np.asarray, (clips.data, clips.target, clips.speak
 # What is searched
 # ----------------
 # The network, and how it is trained. Features are computed once per file: the cache keeps them
-# for all folds, tries and processes.
+# for all folds, candidates and processes.
 
 cache = TemporaryDirectory()
 features = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=16000, hop_length=512))
@@ -99,16 +100,16 @@ for pair in np.split(names, len(names) // 2)[: args.pairs]:
     rows += zip(pair, [search.best_score_] * len(pair), tested["test_score"], strict=True)
 
 # %%
-# What it is worth
-# ----------------
-# The validation score of a winner is the largest of several, and so too high; the test score is
-# not.
+# Validation and test scores
+# --------------------------
+# The validation score of the winner is the largest of several, and therefore too high on average;
+# the test score is not.
 
 cache.cleanup()
 table = pd.DataFrame(rows, columns=["speaker", "validation", "test"])
 print("\n" + table.to_string(index=False, float_format="%.3f"))
-heard = np.isin(speaker, table["speaker"])
-recall = unweighted_average_recall(emotion[heard], predicted[heard])
+tested_clips = np.isin(speaker, table["speaker"])
+recall = unweighted_average_recall(emotion[tested_clips], predicted[tested_clips])
 print("\n| EMO-DB, each speaker left out | unweighted average recall |\n|---|---|")
 print(f"| network and training found by the search | {recall:.3f} |")
 print("| openSMILE ComParE 2016 with a linear SVM, on all speakers, for comparison | 0.746 |")

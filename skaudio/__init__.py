@@ -1,4 +1,8 @@
-"""Recognise what is in a sound, in the manner of scikit-learn."""
+"""Audio recognition with small neural networks, in the style of scikit-learn.
+
+The classes used most are here (``skaudio.AudioClassifier``); everything else is in the
+subpackages, which are attributes as well (``skaudio.datasets.load_spoken_digits``).
+"""
 
 from __future__ import annotations
 
@@ -7,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0.dev0"
 
-# Names are resolved on first use, so that `import skaudio` costs nothing and waveforms can be
-# loaded or features computed in worker processes that never import torch.
+# Names are resolved on first use (PEP 562), so that `import skaudio` takes microseconds, and
+# worker processes that only load waveforms or compute features never import torch.
 _HOMES = {
     "AudioClassifier": "skaudio.estimators",
     "AudioRegressor": "skaudio.estimators",

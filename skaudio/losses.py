@@ -1,4 +1,4 @@
-"""Training losses beside torch's own."""
+"""Training losses that torch does not have: focal, ordinal, concordance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["ConcordanceLoss", "FocalLoss", "OrdinalLoss"]
 
 
 class FocalLoss(nn.Module):
-    r"""Cross-entropy that cares less for clips which are already right.
+    r"""Compute the focal loss: cross-entropy with less weight on clips that are already right.
 
     With :math:`p` the softmax probability of the clip's class :math:`y`, its loss is
 
@@ -20,9 +20,10 @@ class FocalLoss(nn.Module):
     Parameters
     ----------
     gamma : float, default=2.0
-        Focus, >= 0; 0 is `alpha` times the cross-entropy.
+        Focusing exponent, >= 0; with 0 the loss is `alpha` times the cross-entropy.
     alpha : float or sequence of float, default=0.25
-        Factor, > 0: one for all classes, or one for each in sorted order.
+        Factor, > 0: one for all classes, or one per class in the order of the logits' columns
+        (an estimator's ``classes_``).
 
     Raises
     ------
@@ -32,9 +33,9 @@ class FocalLoss(nn.Module):
 
     Notes
     -----
-    Two classes may also be told apart by one sigmoid. That is the same thing: the softmax of
+    A network for two classes may also end in one sigmoid. That is equivalent: the softmax of
     two logits gives the second class the sigmoid of their difference. The focal loss of one
-    sigmoid as [1]_ and [2]_ have it, 0.25 on positives and 0.75 on negatives, is
+    sigmoid in [1]_ and [2]_, with 0.25 on positives and 0.75 on negatives, is
     ``FocalLoss(alpha=(0.75, 0.25))``.
 
     Shape: logits ``(batch, n_classes)`` with ``n_classes >= 2``, target ``(batch,)`` of
@@ -45,6 +46,11 @@ class FocalLoss(nn.Module):
     .. [1] Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 5.
     .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech
        Emotion Recognition", arXiv 2103.08310, 2021.
+
+    See Also
+    --------
+    OrdinalLoss : For classes with an order.
+    torch.nn.CrossEntropyLoss : The loss without the focusing factor.
 
     Examples
     --------
@@ -70,12 +76,14 @@ class FocalLoss(nn.Module):
         self.register_buffer("alpha", factor, persistent=False)
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Give the loss of each clip."""
+        """Compute the loss of each clip, a tensor of shape ``(batch,)``."""
         self._check_classes(logits.shape[1])
         log_prob = _log_prob(logits)
         log_hit = log_prob.gather(1, target[:, None])[:, 0]
-        # ln(1 - p) from the other classes: 1 - p itself would be lost to rounding near p = 1,
-        # and its power would have no gradient there.
+        # (1 - p) ** gamma = exp(gamma * ln(1 - p)), and 1 - p is the sum of the other classes'
+        # probabilities, so that ln(1 - p) = logsumexp of their logarithms. Computed as 1 - p in
+        # float32 it would round to 0 as soon as p > 1 - 2 ** -25, and its power would have no
+        # gradient there.
         others = log_prob.scatter(1, target[:, None], float("-inf"))
         log_miss = torch.logsumexp(others, dim=1)
         alpha = self.alpha if self.alpha.ndim == 0 else self.alpha[target]
@@ -83,7 +91,10 @@ class FocalLoss(nn.Module):
 
     def _check_classes(self, n_classes: int) -> None:
         if n_classes < 2:
-            raise ValueError("FocalLoss: got logits of one class, but expected two or more.")
+            raise ValueError(
+                "FocalLoss: got logits of one class, but expected two or more. Let the network "
+                "return one column per class."
+            )
         if self.alpha.ndim and len(self.alpha) != n_classes:
             raise ValueError(
                 f"FocalLoss: alpha has {len(self.alpha)} factors, but there are {n_classes} "
@@ -96,20 +107,41 @@ class FocalLoss(nn.Module):
 
 
 class OrdinalLoss(nn.Module):
-    r"""Cross-entropy for classes with an order: near misses cost less than far ones.
+    r"""Compute a cross-entropy in which near misses cost less than far ones.
 
-    The target of a clip of class :math:`y` is not one class but a distribution around it,
-    :math:`q_i = \mathrm{softmax}_i(-|i - y|)`; the loss is :math:`-\sum_i q_i \ln p_i`.
+    Classes have ranks :math:`r`. The target of a clip of class :math:`y` is not that class alone
+    but a distribution over all classes, which falls with the distance in rank,
 
-    Classes are in the order an estimator sorts them: numbers by value, strings by the
-    alphabet, so ``"high" < "low" < "middle"``. Give ordered classes as numbers.
+    .. math:: q_i = \frac{\exp(-|r_i - r_y|)}{\sum_k \exp(-|r_k - r_y|)},
 
+    and the loss is :math:`-\sum_i q_i \ln p_i`, with :math:`p` the softmax of the logits.
+
+    Parameters
+    ----------
+    order : sequence of int, optional
+        Rank of each class, in the order of the logits' columns (an estimator's ``classes_``,
+        which is sorted): every number from 0 to ``n_classes - 1`` once. For the columns
+        "high", "low", "medium" it is ``(2, 0, 1)``. By default the columns are in order already,
+        as they are where the labels are numbers.
+
+    Raises
+    ------
+    ValueError
+        If `order` is not a permutation of the ranks, or has another number of classes than the
+        logits.
+
+    Notes
+    -----
     Shape: logits ``(batch, n_classes)``, target ``(batch,)`` of integers; output ``(batch,)``,
-    at least float32. Its minimum is the entropy of :math:`q`, not zero.
+    at least float32. The minimum of the loss is the entropy of :math:`q`, not zero.
 
     References
     ----------
     .. [1] Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019, equation 1.
+
+    See Also
+    --------
+    FocalLoss : For classes without an order.
 
     Examples
     --------
@@ -118,31 +150,71 @@ class OrdinalLoss(nn.Module):
     >>> sure_of_last = torch.tensor([[0.0, 0.0, 5.0]]).expand(3, -1)
     >>> OrdinalLoss()(sure_of_last, torch.tensor([0, 1, 2])).argsort().tolist()
     [2, 1, 0]
+
+    Labels that are strings are sorted by the alphabet: high, low, medium.
+
+    >>> by_loudness = OrdinalLoss(order=(2, 0, 1))
+    >>> by_loudness(sure_of_last, torch.tensor([0, 1, 2])).argsort().tolist()
+    [2, 0, 1]
     """
 
+    rank: Tensor | None
+
+    def __init__(self, order: Sequence[int] | None = None) -> None:
+        super().__init__()
+        rank = None if order is None else torch.as_tensor(order, dtype=torch.float64)
+        if rank is not None and not _is_permutation(rank):
+            raise ValueError(
+                f"OrdinalLoss: order is {order}, but expected one rank per class: every integer "
+                "from 0 to the number of classes minus 1, once."
+            )
+        self.register_buffer("rank", None if rank is None else rank.long(), persistent=False)
+
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
-        """Give the loss of each clip."""
+        """Compute the loss of each clip, a tensor of shape ``(batch,)``."""
         log_prob = _log_prob(logits)
-        classes = torch.arange(logits.shape[1], device=target.device)
-        distance = (classes - target[:, None]).abs()  # clip, class
+        rank = self._ranks(logits)
+        distance = (rank - rank[target][:, None]).abs()  # clip, class
         return -(torch.softmax(-distance.to(log_prob.dtype), dim=1) * log_prob).sum(dim=1)
+
+    def _ranks(self, logits: Tensor) -> Tensor:
+        n_classes = logits.shape[1]
+        if self.rank is None:
+            return torch.arange(n_classes, device=logits.device)
+        if len(self.rank) != n_classes:
+            raise ValueError(
+                f"OrdinalLoss: order has {len(self.rank)} ranks, but the logits have {n_classes} "
+                "classes. Pass one rank per class."
+            )
+        return self.rank
+
+    def extra_repr(self) -> str:
+        """Show the parameters."""
+        return "" if self.rank is None else f"order={tuple(self.rank.tolist())}"
+
+
+def _is_permutation(rank: Tensor) -> bool:
+    return rank.ndim == 1 and rank.sort().values.tolist() == list(range(len(rank)))
 
 
 class ConcordanceLoss(nn.Module):
-    r"""One minus the concordance correlation coefficient, averaged over the targets.
+    r"""Compute one minus the concordance correlation coefficient, averaged over the targets.
 
-    A loss of the whole batch: it compares means, spreads and correlation of what is predicted
-    and what is true (:func:`skaudio.metrics.concordance_correlation` has the formula). A batch
-    without any spread in its targets teaches nothing: its gradient is zero, and its loss is 1,
-    or 0 where the predictions are perfect.
-
-    Shape: output and target ``(batch, n_targets)``, weight ``(batch,)``, >= 0; the loss is a
-    scalar in [0, 2], at least float32.
+    This is one loss for the whole batch: it compares means, variances and correlation of
+    predictions and true values (:func:`skaudio.metrics.concordance_correlation` has the
+    formula). A batch whose targets are all equal teaches nothing: the covariance is then zero
+    whatever is predicted, so that the gradient is zero and the loss is 1 (or 0 if every
+    prediction equals the target).
 
     Raises
     ------
     ValueError
         If output and target differ in shape.
+
+    Notes
+    -----
+    Shape: output and target ``(batch, n_targets)``, weight ``(batch,)``, >= 0; the loss is a
+    scalar in [0, 2], at least float32.
 
     References
     ----------
@@ -150,6 +222,10 @@ class ConcordanceLoss(nn.Module):
        Biometrics 45(1), 1989, equation 1.
     .. [2] Weninger et al., "Discriminatively Trained Recurrent Neural Networks for Continuous
        Dimensional Emotion Recognition from Audio", IJCAI 2016.
+
+    See Also
+    --------
+    skaudio.metrics.concordance_correlation : The coefficient as a metric, in float64.
 
     Examples
     --------
@@ -161,14 +237,14 @@ class ConcordanceLoss(nn.Module):
     """
 
     def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
-        """Give the loss of the batch."""
+        """Compute the loss of the batch, a scalar."""
         output, target = _paired(output, target)
         share = _shares(weight, target)  # clip, 1
         mean_out, mean_true = (share * output).sum(0), (share * target).sum(0)
         out, true = output - mean_out, target - mean_true
         covariance = (share * out * true).sum(0)
         spread = (share * (out.square() + true.square())).sum(0) + (mean_out - mean_true).square()
-        flat = spread == 0
+        flat = spread == 0  # constant and equal: 0 / 0, which counts as perfect agreement
         return 1 - torch.where(flat, 1, 2 * covariance / torch.where(flat, 1, spread)).mean()
 
 
@@ -181,10 +257,11 @@ def _at_least_single(dtype: torch.dtype) -> torch.dtype:
 
 
 def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Give both sides one dtype and the first clip's target as origin.
+    """Convert both sides to one dtype and shift them by the first clip's target.
 
-    The origin does not change the loss. Constant targets are exactly zero then, and not a
-    rounding error whose square would be divided by another one.
+    The loss does not change when both sides are shifted by the same number. After this shift
+    constant targets are exactly zero. Otherwise ``target - mean`` would be a rounding error, and
+    covariance / spread a ratio of two squared rounding errors, which may be any number.
     """
     if output.shape != target.shape:
         raise ValueError(
@@ -197,7 +274,9 @@ def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _shares(weight: Tensor | None, target: Tensor) -> Tensor:
+    """Scale the weights of a batch to sum 1, as a column ``(batch, 1)``."""
     if weight is None:
         return torch.full_like(target[:, :1], 1 / len(target))
     weight = weight.to(target.dtype)[:, None]
+    # The weights of a batch may all be zero: 0 / tiny is 0, where 0 / 0 would be NaN.
     return weight / weight.sum().clamp(min=torch.finfo(target.dtype).tiny)

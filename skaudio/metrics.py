@@ -1,4 +1,4 @@
-"""Measures of how well sounds are recognised, and scorers for model selection."""
+"""Metrics of recognition quality, and scorers for model selection."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["ccc_scorer", "concordance_correlation", "uar_scorer", "unweighted_av
 def unweighted_average_recall(
     y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
 ) -> float:
-    """Mean recall over the classes, each class counting the same however rare it is.
+    """Compute the mean recall over the classes, each class with the same weight.
 
-    The usual measure in speech emotion recognition, where it is called UAR. Chance level is
-    one over the number of classes.
+    The usual metric of speech emotion recognition, where it is called UAR. A classifier that
+    guesses, or always answers with one class, gets one over the number of classes.
 
     Parameters
     ----------
     y_true : array-like of shape (n_clips,)
         True labels. The mean runs over the classes present here.
     y_pred : array-like of shape (n_clips,)
-        Predicted labels. A label that is not in `y_true` is an error of the clip that got it,
-        and nothing more.
+        Predicted labels. A label that is not in `y_true` counts as a wrong answer for its clip,
+        but adds no class to the mean.
     sample_weight : array-like of shape (n_clips,), optional
-        Weight of each clip, >= 0. A class without any weight counts as absent.
+        Weight of each clip, >= 0. A class whose clips all have weight 0 counts as absent.
 
     Returns
     -------
@@ -41,12 +41,14 @@ def unweighted_average_recall(
     Raises
     ------
     ValueError
-        If the arrays differ in length or are empty, or no clip has any weight.
+        If the arrays differ in length or are empty, or all weights are zero.
 
     See Also
     --------
     sklearn.metrics.balanced_accuracy_score : The same number, with a warning for predicted
         labels that are not in `y_true`.
+    uar_scorer : The same as a scorer, for ``scoring=``.
+    concordance_correlation : For targets that are numbers.
 
     Examples
     --------
@@ -57,7 +59,7 @@ def unweighted_average_recall(
     truth, answer = column_or_1d(y_true), column_or_1d(y_pred)
     check_consistent_length(truth, answer, sample_weight)
     if len(truth) == 0:
-        raise ValueError("y_true is empty, but expected at least one clip.")
+        raise ValueError("y_true is empty, but expected at least one clip. Score on more clips.")
     weight = _some_weight(sample_weight, truth)
     _, position = np.unique(truth, return_inverse=True)
     total = np.bincount(position, weights=weight)
@@ -73,10 +75,10 @@ def concordance_correlation(
     sample_weight: ArrayLike | None = None,
     multioutput: Literal["uniform_average", "raw_values"] = "uniform_average",
 ) -> float | NDArray[np.float64]:
-    r"""Concordance correlation coefficient, for targets such as arousal and valence.
+    r"""Compute the concordance correlation coefficient, for targets such as arousal and valence.
 
-    Pearson's correlation, lowered by any difference in mean or spread: only the line
-    :math:`\hat y = y` gives 1.
+    It is Pearson's correlation, lowered by any difference in mean or variance: only
+    predictions on the line :math:`\hat y = y` get 1.
 
     Parameters
     ----------
@@ -92,13 +94,19 @@ def concordance_correlation(
     Returns
     -------
     float or ndarray of shape (n_targets,)
-        In [-1, 1], the higher the better. Where there is no spread to correlate (one clip,
-        constant targets or predictions) it is 1 for a perfect prediction and 0 for any other.
+        In [-1, 1], the higher the better. Where nothing varies (one clip, constant targets or
+        predictions) it is 1 for a perfect prediction and 0 for any other.
 
     Raises
     ------
     ValueError
-        If a value is NaN or infinite, the shapes differ, or no clip has any weight.
+        If a value is NaN or infinite, the shapes differ, or all weights are zero.
+
+    See Also
+    --------
+    ccc_scorer : The same as a scorer, for ``scoring=``.
+    skaudio.losses.ConcordanceLoss : The same as a training loss.
+    unweighted_average_recall : For targets that are classes.
 
     Notes
     -----
@@ -127,7 +135,8 @@ def concordance_correlation(
     check_consistent_length(truth, answer, sample_weight)
     if truth.shape != answer.shape:
         raise ValueError(
-            f"y_pred has {answer.shape[1]} targets per clip, but y_true has {truth.shape[1]}."
+            f"y_pred has {answer.shape[1]} targets per clip, but y_true has {truth.shape[1]}. "
+            "Pass the same targets in both."
         )
     weight = _some_weight(sample_weight, truth)
     counted = weight > 0
@@ -138,9 +147,10 @@ def concordance_correlation(
 def _concordance(
     y_true: NDArray[np.float64], y_pred: NDArray[np.float64], weight: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    # The coefficient does not change when both sides are shifted and scaled alike. With the
-    # first target as origin constants are exactly zero; with unit size nothing over- or
-    # underflows.
+    # The coefficient does not change when both sides are shifted and scaled alike. After the
+    # shift by the first target, constants are exactly zero, so that 0 / 0 is recognised; after
+    # the scaling to magnitudes of at most 1 no square overflows (values above 1e154) or
+    # underflows (below 1e-162).
     pair = np.stack([y_true, y_pred]) - y_true[0]  # side, clip, target
     size = np.abs(pair).max(axis=(0, 1))
     pair /= np.where(size > 0, size, 1.0)
@@ -158,14 +168,17 @@ def _targets(y: ArrayLike, name: str) -> NDArray[np.float64]:
 
 def _some_weight(sample_weight: ArrayLike | None, y: NDArray[Any]) -> NDArray[np.float64]:
     weight = check_sample_weight(sample_weight, y)
-    if not weight.any():  # let through by older versions of scikit-learn
-        raise ValueError("sample_weight is zero for every clip, but expected some weight.")
+    if not weight.any():  # older versions of scikit-learn accept this
+        raise ValueError(
+            "sample_weight is zero for every clip, but expected some weight. Pass a weight > 0 "
+            "for the clips that count."
+        )
     return weight
 
 
-# The scorers ask for sample_weight by themselves, as the estimators' own ``score`` does, so
-# that turning metadata routing on needs no further call. scikit-learn lets a request be stated
-# only while routing is on.
+# The scorers request sample_weight by themselves, as the estimators' own ``score`` does, so
+# that a user who enables metadata routing need not call set_score_request. scikit-learn allows
+# a request to be set only while routing is enabled.
 with config_context(enable_metadata_routing=True):
     uar_scorer = make_scorer(unweighted_average_recall).set_score_request(sample_weight=True)
     """Scorer for ``scoring=``: :func:`unweighted_average_recall` of ``predict``."""

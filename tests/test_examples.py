@@ -50,7 +50,7 @@ def test_small_models(tmp_path):
     n_parameters = {row[0]: int(row[1]) for row in rows}
     n_products = {row[0]: float(row[2].split()[0]) for row in rows}
     assert n_parameters["CNN"] >= 6 * n_parameters["separable"]
-    assert n_products["CNN"] > n_products["separable"] > n_products["separable behind DiffRes"]
+    assert n_products["CNN"] > n_products["separable"] > n_products["DiffRes and separable"]
     assert (tmp_path / "results" / "small_models.png").exists()
 
 

@@ -10,7 +10,13 @@ from torch.nn.functional import cross_entropy
 from skaudio.losses import ConcordanceLoss, FocalLoss, OrdinalLoss
 from skaudio.metrics import concordance_correlation
 
-PER_CLIP = [FocalLoss(), FocalLoss(gamma=0.5), FocalLoss(alpha=(0.2, 0.3, 0.5)), OrdinalLoss()]
+PER_CLIP = [
+    FocalLoss(),
+    FocalLoss(gamma=0.5),
+    FocalLoss(alpha=(0.2, 0.3, 0.5)),
+    OrdinalLoss(),
+    OrdinalLoss(order=(2, 0, 1)),
+]
 HALF = [torch.float16, torch.bfloat16]
 
 
@@ -113,6 +119,46 @@ def test_ordinal_mistakes_cost_by_their_distance():
     sure = 5 * torch.eye(5)
     losses = OrdinalLoss()(sure, torch.zeros(5, dtype=torch.long))
     assert (losses.diff() > 0).all()
+
+
+def test_ordinal_with_an_order_is_its_formula(generator):
+    order = (2, 0, 3, 1)
+    logits, target = tiny_batch(generator, n_classes=4)
+    expected = []
+    for row, y in zip(logits, target.tolist(), strict=True):
+        q = np.exp([-abs(order[i] - order[y]) for i in range(4)])
+        expected.append(-(q / q.sum() @ torch.log_softmax(row, 0).numpy()))
+    torch.testing.assert_close(
+        OrdinalLoss(order)(logits, target), torch.tensor(expected, dtype=torch.float64)
+    )
+
+
+def test_ordinal_with_an_order_is_that_of_sorted_columns(generator):
+    order = torch.tensor([2, 0, 1])
+    logits, target = tiny_batch(generator)
+    in_order = OrdinalLoss()(logits[:, order.argsort()], order[target])
+    torch.testing.assert_close(OrdinalLoss(order.tolist())(logits, target), in_order)
+    torch.testing.assert_close(
+        OrdinalLoss((0, 1, 2))(logits, target), OrdinalLoss()(logits, target)
+    )
+
+
+def test_ordinal_with_classes_sorted_by_the_alphabet():
+    high, low, medium = 5 * torch.eye(3)
+    is_low = torch.tensor([1])
+    cost = [OrdinalLoss(order=(2, 0, 1))(sure[None], is_low).item() for sure in (low, medium, high)]
+    assert cost[0] < cost[1] < cost[2]
+
+
+@pytest.mark.parametrize("order", [(0, 0, 2), (1, 2, 3), (0, 1.5, 2), [[0, 1]], (0, math.nan)])
+def test_ordinal_order_is_a_permutation(order):
+    with pytest.raises(ValueError, match=r"order is .*, but expected one rank per class"):
+        OrdinalLoss(order)
+
+
+def test_repr_shows_the_order():
+    assert repr(OrdinalLoss()) == "OrdinalLoss()"
+    assert repr(OrdinalLoss((1, 0))) == "OrdinalLoss(order=(1, 0))"
 
 
 def concordance_batch(generator, dtype=torch.float64, n_targets=2):
@@ -246,5 +292,7 @@ def test_wrong_shapes():
         FocalLoss(alpha=(0.75, 0.25))(torch.zeros(2, 3), target)
     with pytest.raises(ValueError, match="one class, but expected two"):
         FocalLoss()(torch.zeros(2, 1), target)
+    with pytest.raises(ValueError, match="order has 2 ranks, but the logits have 3 classes"):
+        OrdinalLoss((1, 0))(torch.zeros(2, 3), target)
     with pytest.raises(ValueError, match=r"output has shape \(2, 1\), but the target has \(2,\)"):
         ConcordanceLoss()(torch.zeros(2, 1), torch.zeros(2))

@@ -1,4 +1,4 @@
-"""It recognises: bundled digits, and real recordings where there are some."""
+"""Recognition quality on the bundled digits, and on real recordings if there are any."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def two_threads():
 
 
 @pytest.mark.slow
-def test_digits_of_voices_never_heard(two_threads):
+def test_digits_of_unseen_voices(two_threads):
     clips = load_spoken_digits()
     predicted = cross_val_predict(
         default_pipeline(clips.sample_rate), clips.data, clips.target,
@@ -44,7 +44,7 @@ def test_digits_of_voices_never_heard(two_threads):
 
 
 @pytest.mark.slow
-def test_fsdd_digits_of_speakers_never_heard(recordings, two_threads):
+def test_fsdd_digits_of_unseen_speakers(recordings, two_threads):
     clips = load_manifest(recordings / "fsdd.csv")
     held_out = np.isin(clips.speaker, ["lucas", "theo"])
     paths, digit = np.asarray(clips.data), np.asarray(clips.target)
@@ -73,7 +73,7 @@ def predictions(network, X, y, train, test):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_folds"), [("digits", 2), ("fsdd", 1)])
-def test_a_separable_network_hears_as_well_as_one_six_times_its_size(name, n_folds, request):
+def test_a_separable_network_is_as_good_as_one_six_times_its_size(name, n_folds, request):
     X, digit, folds = corpus(request.getfixturevalue("recordings") if name == "fsdd" else None)
     folds = folds[:n_folds]
     small = SeparableNet()

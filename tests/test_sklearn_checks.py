@@ -1,4 +1,8 @@
-"""scikit-learn's own judgement of every public estimator and transformer."""
+"""scikit-learn's own checks on every public estimator and transformer.
+
+This is the one place where they run, once per instance. Only FeatureCache, which needs a folder,
+has them beside its other tests.
+"""
 
 import inspect
 
@@ -8,7 +12,17 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
 import skaudio
-from skaudio import AudioClassifier, AudioLoader, AudioRegressor, FeatureCache
+from skaudio import (
+    MFCC,
+    AudioClassifier,
+    AudioLoader,
+    AudioRegressor,
+    BandScaler,
+    FeatureCache,
+    LogMelSpectrogram,
+    Spectrogram,
+    TemporalStatistics,
+)
 from skaudio.networks import DiffResNet, MTSNet, SeparableNet
 
 MINIBATCHES = {
@@ -43,6 +57,11 @@ def in_one_batch(estimator):
 
 WITHOUT_EXEMPTION = [in_one_batch(AudioClassifier), in_one_batch(AudioRegressor)]
 
+EVERY_STATISTIC = (
+    "mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
+    "delta",
+)  # fmt: skip
+
 ESTIMATORS = [
     AudioClassifier(),
     AudioRegressor(),
@@ -53,10 +72,15 @@ ESTIMATORS = [
     *WITHOUT_EXEMPTION,
     AudioLoader(),
     AudioLoader(sample_rate=16000, n_jobs=2),
-    *[
-        getattr(skaudio, name)()
-        for name in ("BandScaler", "LogMelSpectrogram", "MFCC", "Spectrogram", "TemporalStatistics")
-    ],
+    BandScaler(),
+    BandScaler(scope="global"),
+    BandScaler(with_mean=False, with_std=False),
+    LogMelSpectrogram(),
+    MFCC(),
+    MFCC(deltas=2),
+    Spectrogram(),
+    TemporalStatistics(),
+    TemporalStatistics(EVERY_STATISTIC),
 ]
 
 
@@ -76,3 +100,7 @@ def test_nothing_public_is_left_out():
     classes = {item for item in public if inspect.isclass(item) and issubclass(item, BaseEstimator)}
     # FeatureCache needs a folder of its own: see tests/features/test_cache.py.
     assert classes - {FeatureCache} == {type(estimator) for estimator in ESTIMATORS}
+
+
+def test_no_instance_is_checked_twice():
+    assert len({repr(estimator) for estimator in ESTIMATORS}) == len(ESTIMATORS)

@@ -1,4 +1,4 @@
-"""What is changed at random while training, and only then."""
+"""Data augmentation: random changes of clips during training, and only then."""
 
 from skaudio.augmentation._base import Augmentation
 from skaudio.augmentation.chain import Chain, make_chain

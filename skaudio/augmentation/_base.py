@@ -1,4 +1,4 @@
-"""What all augmentations share: parameters, one draw per clip, padding left alone."""
+"""The base of all augmentations: parameters, one random draw per clip, untouched padding."""
 
 from __future__ import annotations
 
@@ -21,15 +21,20 @@ _DOMAINS = frozenset(["waveform", "feature"])
 
 @runtime_checkable
 class Augmentation(Protocol):
-    """What an estimator asks of its ``augmentation``: :meth:`apply` and the domains it acts on.
+    """What an estimator needs of its ``augmentation``: :meth:`apply` and the domains it acts on.
 
     Everything in :mod:`skaudio.augmentation` offers this; an augmentation of your own needs no
-    more (and :class:`sklearn.base.BaseEstimator`, for a grid to reach its parameters).
+    more. Let it inherit from :class:`sklearn.base.BaseEstimator` if a grid search is to reach
+    its parameters.
+
+    See Also
+    --------
+    make_chain : Combines several augmentations.
     """
 
     @property
     def domains(self) -> frozenset[str]:
-        """What is changed: "waveform", "feature" or both."""
+        """What the augmentation can change: "waveform", "feature" or both."""
 
     def apply(
         self,
@@ -40,7 +45,7 @@ class Augmentation(Protocol):
         sample_rate: float | None = None,
         lengths: Tensor | None = None,
     ) -> Tensor:
-        """Change each clip of a batch by a draw of its own."""
+        """Change each clip of a batch at random, independently of the others."""
 
 
 class BaseAugmentation(BaseEstimator, ABC):
@@ -70,18 +75,18 @@ class BaseAugmentation(BaseEstimator, ABC):
         sample_rate: float | None = None,
         lengths: Tensor | None = None,
     ) -> Tensor:
-        """Change each clip of a batch by a draw of its own.
+        """Change each clip of a batch at random, independently of the others.
 
         Parameters
         ----------
         x : Tensor of shape (batch, n_samples) or (batch, n_channels, n_bands, n_frames)
             Waveforms or features, on any device. Never modified.
         generator : torch.Generator
-            On the CPU. All chance comes from it, so that draws are the same on every device.
+            On the CPU. The only source of randomness, so that draws are the same on every device.
         domain : {"waveform", "feature"}
             What `x` holds.
         sample_rate : float, optional
-            In Hz, needed by augmentations that think in seconds.
+            In Hz, needed by augmentations with a parameter in seconds.
         lengths : Tensor of shape (batch,), optional
             Samples or frames of each clip, where `x` is padded. Padding is left as it is.
 
@@ -100,9 +105,13 @@ class BaseAugmentation(BaseEstimator, ABC):
         if domain not in self.domains:
             return x
         self._check()
+        # torch.rand is in [0, 1): probability 1 takes every clip, and 0 none.
         touched = torch.rand(len(x), generator=generator) < self.probability
         if not touched.any():
             return x
+        # Every clip gets a draw and is changed, also those that keep their samples in the end:
+        # what one clip draws then does not depend on how many others are touched, and the whole
+        # batch is one tensor operation.
         draws = tuple(draw.to(x.device) for draw in self._draw(x.shape, generator))
         touched = touched.to(x.device)[:, None, None, None]
         if lengths is None:
@@ -132,13 +141,13 @@ class BaseAugmentation(BaseEstimator, ABC):
 
     @abstractmethod
     def _draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
-        """Draw what the change of a batch of this shape depends on."""
+        """Draw all random numbers that the change of a batch of this shape needs."""
 
     @abstractmethod
     def _change(
         self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
     ) -> Tensor:
-        """Change every clip. What happens to padding does not matter."""
+        """Change every clip. The caller puts padding back as it was."""
 
 
 def uniform(bounds: tuple[float, float], n_clips: int, generator: torch.Generator) -> Tensor:

@@ -1,4 +1,4 @@
-"""Several augmentations, one after the other."""
+"""Chains of augmentations, applied one after the other."""
 
 from __future__ import annotations
 
@@ -19,13 +19,18 @@ class Chain(BaseComposition):
 
     Parameters are reached by the names of the steps, as in scikit-learn's
     :class:`~sklearn.pipeline.Pipeline`: ``augmentation__noise__snr_db`` in an estimator's grid.
-    Augmentations of waveforms and of features may stand in one chain; each acts where it can.
+    Augmentations of waveforms and of features may be in one chain; each acts on its own domain
+    and passes the other one through.
 
     Parameters
     ----------
     steps : list of tuple (name, augmentation)
         In the order of their application. ``"passthrough"`` in place of an augmentation
         leaves the step out.
+
+    See Also
+    --------
+    make_chain : Chains augmentations without naming them.
 
     Examples
     --------
@@ -52,7 +57,16 @@ class Chain(BaseComposition):
         sample_rate: float | None = None,
         lengths: Tensor | None = None,
     ) -> Tensor:
-        """Apply every step to a batch; see :meth:`Gain.apply` for the parameters.
+        """Apply every step to a batch.
+
+        Parameters
+        ----------
+        x, generator, domain, sample_rate, lengths
+            As in :meth:`Gain.apply`. The steps draw from `generator` in turn.
+
+        Returns
+        -------
+        Tensor of the same shape, dtype and device
 
         Raises
         ------
@@ -84,16 +98,39 @@ class Chain(BaseComposition):
 
 
 def _is_step(step: Any) -> bool:
-    if not isinstance(step, tuple) or len(step) != 2 or isinstance(step[1], type):
+    if not isinstance(step, tuple) or len(step) != 2:
         return False
-    return step[1] == "passthrough" or isinstance(step[1], Augmentation)
+    return step[1] == "passthrough" or _is_augmentation(step[1])
+
+
+def _is_augmentation(step: Any) -> bool:
+    # A class has the methods of its objects, so that isinstance alone would take it for one.
+    return isinstance(step, Augmentation) and not isinstance(step, type)
 
 
 def make_chain(*augmentations: Augmentation) -> Chain:
-    """Chain augmentations without naming them.
+    """Make a chain of augmentations without naming them.
 
-    Names are those of the classes in lower case, numbered where a class comes more than once,
-    as :func:`sklearn.pipeline.make_pipeline` has it.
+    Names are those of the classes in lower case, numbered where a class occurs more than once,
+    as with :func:`sklearn.pipeline.make_pipeline`.
+
+    Parameters
+    ----------
+    *augmentations : Augmentation
+        In the order of their application. For a list, write ``make_chain(*augmentations)``.
+
+    Returns
+    -------
+    Chain
+
+    Raises
+    ------
+    TypeError
+        If one of them is not an augmentation.
+
+    See Also
+    --------
+    Chain : The same with names of your own.
 
     Examples
     --------
@@ -101,4 +138,11 @@ def make_chain(*augmentations: Augmentation) -> Chain:
     >>> [name for name, _ in make_chain(TimeMask(), FrequencyMask(), TimeMask()).steps]
     ['timemask-1', 'frequencymask', 'timemask-2']
     """
+    for position, augmentation in enumerate(augmentations, start=1):
+        if not _is_augmentation(augmentation):
+            raise TypeError(
+                f"Augmentation {position} of {len(augmentations)} is {augmentation!r}, but "
+                "expected an object with `domains` and `apply`, such as TimeMask(). Call a class; "
+                "unpack a list with a star."
+            )
     return Chain(make_pipeline(*augmentations).steps)

@@ -1,4 +1,4 @@
-"""Louder or softer."""
+"""Random changes of loudness."""
 
 from __future__ import annotations
 
@@ -14,15 +14,20 @@ __all__ = ["Gain", "amplify"]
 
 
 class Gain(BaseAugmentation):
-    """Make waveforms louder or softer.
+    """Amplify or attenuate waveforms by a random gain.
 
     Parameters
     ----------
     gain_db : tuple of float (low, high), default=(-6.0, 6.0)
-        Range of the gain in decibels, drawn uniformly; 6 dB doubles the amplitude. Samples may
-        leave [-1, 1]: nothing is clipped.
+        Range of the gain in decibels, from which each clip's is drawn uniformly; 6 dB doubles
+        the amplitude. Nothing is clipped: samples may leave [-1, 1].
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
+
+    See Also
+    --------
+    AdditiveNoise : Adds background noise.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -54,4 +59,5 @@ class Gain(BaseAugmentation):
 
 def amplify(x: Tensor, gain_db: Tensor) -> Tensor:
     """Amplify waveforms ``(batch, n_samples)`` by a gain in decibels ``(batch,)``."""
+    # Decibels are 10 log10 of a ratio of powers, hence 20 log10 of a ratio of amplitudes.
     return x * torch.pow(10, gain_db / 20)[:, None]

@@ -1,4 +1,4 @@
-"""Parts of a feature hidden, after SpecAugment."""
+"""Random masks on features, after SpecAugment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from skaudio._validation import Interval
 from skaudio.augmentation._base import BaseAugmentation, Draws
 from skaudio.layers.masking import frame_mask
 
-__all__ = ["FrequencyMask", "TimeMask", "hide", "stripes"]
+__all__ = ["FrequencyMask", "TimeMask", "fill_with_mean", "mask_ranges"]
 
 
 _CONSTRAINTS: dict = {
@@ -22,26 +22,31 @@ _CONSTRAINTS: dict = {
 
 
 class TimeMask(BaseAugmentation):
-    """Hide stretches of time in features.
+    """Mask random ranges of frames in features.
 
     Parameters
     ----------
     n_masks : int, default=2
-        Stretches per clip, >= 1. They may overlap.
+        Number of ranges per clip, >= 1. They may overlap.
     max_width : float, default=0.1
         Largest width as a fraction of the clip's frames, in (0, 1]. Widths are whole frames
-        from 0 to this, drawn uniformly, and so are the places.
+        from 0 to this, drawn uniformly, and so are the positions.
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
 
     Notes
     -----
-    Hidden cells get the mean of the clip's own frames, channel by channel.
+    Masked cells get the mean over the clip's own bands and frames, channel by channel.
 
     References
     ----------
     .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
        Recognition", Interspeech 2019.
+
+    See Also
+    --------
+    FrequencyMask : The same along the bands.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -70,31 +75,36 @@ class TimeMask(BaseAugmentation):
         self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
     ) -> Tensor:
         width, start = draws
-        hidden = stripes(width, start, lengths, self.max_width, x.shape[-1])
-        return hide(x, hidden[:, None, None, :], lengths)
+        masked = mask_ranges(width, start, lengths, self.max_width, x.shape[-1])
+        return fill_with_mean(x, masked[:, None, None, :], lengths)
 
 
 class FrequencyMask(BaseAugmentation):
-    """Hide ranges of frequency in features.
+    """Mask random ranges of bands in features.
 
     Parameters
     ----------
     n_masks : int, default=2
-        Ranges per clip, >= 1. They may overlap.
+        Number of ranges per clip, >= 1. They may overlap.
     max_width : float, default=0.2
         Largest width as a fraction of the bands, in (0, 1]. Widths are whole bands from 0 to
-        this, drawn uniformly, and so are the places.
+        this, drawn uniformly, and so are the positions.
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
 
     Notes
     -----
-    Hidden cells get the mean of the clip's own frames, channel by channel.
+    Masked cells get the mean over the clip's own bands and frames, channel by channel.
 
     References
     ----------
     .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
        Recognition", Interspeech 2019.
+
+    See Also
+    --------
+    TimeMask : The same along the frames.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -124,8 +134,8 @@ class FrequencyMask(BaseAugmentation):
     ) -> Tensor:
         width, start = draws
         n_bands = torch.full_like(lengths, x.shape[-2])
-        hidden = stripes(width, start, n_bands, self.max_width, x.shape[-2])
-        return hide(x, hidden[:, None, :, None], lengths)
+        masked = mask_ranges(width, start, n_bands, self.max_width, x.shape[-2])
+        return fill_with_mean(x, masked[:, None, :, None], lengths)
 
 
 def _draw_masks(n_clips: int, n_masks: int, generator: torch.Generator) -> Draws:
@@ -133,26 +143,33 @@ def _draw_masks(n_clips: int, n_masks: int, generator: torch.Generator) -> Draws
     return width, start
 
 
-def stripes(width: Tensor, start: Tensor, sizes: Tensor, max_width: float, n_cells: int) -> Tensor:
-    """Mark the cells along one axis that any of a clip's masks covers.
+def mask_ranges(
+    width: Tensor, start: Tensor, sizes: Tensor, max_width: float, n_cells: int
+) -> Tensor:
+    """Mark the frames (or bands) that any of a clip's ranges covers.
 
     Parameters
     ----------
     width, start : Tensor of shape (batch, n_masks)
         Draws in [0, 1).
     sizes : Tensor of shape (batch,)
-        Cells of each clip, integers.
+        Number of frames (or bands) of each clip, integers.
     max_width : float
-        As a fraction of the clip's cells.
+        As a fraction of `sizes`.
     n_cells : int
-        Cells of the batch.
+        Number of frames (or bands) of the padded batch.
 
     Returns
     -------
     Tensor of shape (batch, n_cells), bool
     """
-    # Half a thousandth of a cell forgives fractions that are not exact, such as 0.29 * 100.
+    # Products such as 0.29 * 100 may come out a little below the whole number that is meant, and
+    # floor would lose a frame. In float32 their relative error is at most 2 ** -23 (half a unit
+    # each from rounding the factor and the product), so that the addend makes up for it in clips
+    # of up to 5e-4 * 2 ** 23 = 4000 frames; in longer ones a frame does not matter.
     largest = torch.floor(sizes * max_width + 5e-4)[:, None]
+    # floor(u * (k + 1)) of a uniform u in [0, 1) is uniform over the integers from 0 to k. A range
+    # of this width has size - width + 1 possible positions.
     width = torch.floor(width * (largest + 1))
     start = torch.floor(start * (sizes[:, None] - width + 1))
     cell = torch.arange(n_cells, device=sizes.device)[:, None]  # cell, mask
@@ -160,14 +177,17 @@ def stripes(width: Tensor, start: Tensor, sizes: Tensor, max_width: float, n_cel
     return covered.any(dim=-1)
 
 
-def hide(x: Tensor, hidden: Tensor, lengths: Tensor) -> Tensor:
-    """Give hidden cells of features the mean over the clip's own frames.
+def fill_with_mean(x: Tensor, masked: Tensor, lengths: Tensor) -> Tensor:
+    """Replace masked cells of features by the mean over the clip's own frames.
 
-    `x` is ``(batch, n_channels, n_bands, n_frames)``, `hidden` of a shape that expands to it,
+    `x` is ``(batch, n_channels, n_bands, n_frames)``, `masked` of a shape that expands to it,
     `lengths` the frames of each clip, ``(batch,)``.
     """
+    # The mean rather than zero: raw decibels are far from zero, where a network that has not
+    # normalised them yet would see the loudest sound. SpecAugment's features have mean zero.
+    # In float32 at least, as bfloat16 has no more than two decimal digits.
     real = frame_mask(lengths, x.shape[-1])
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     count = lengths.clamp(min=1)[:, None, None, None] * x.shape[-2]
     mean = torch.where(real, wide, 0).sum((-2, -1), keepdim=True) / count
-    return torch.where(hidden, mean, wide)
+    return torch.where(masked, mean, wide)

@@ -1,4 +1,4 @@
-"""Noise in the background."""
+"""Random background noise."""
 
 from __future__ import annotations
 
@@ -11,28 +11,35 @@ from skaudio._validation import Interval, StrOptions
 from skaudio.augmentation._base import BaseAugmentation, Draws, uniform
 from skaudio.layers.masking import frame_mask
 
-__all__ = ["AdditiveNoise", "add_at_snr", "colour"]
+__all__ = ["AdditiveNoise", "add_at_snr", "color_noise"]
 
-# Power falls with frequency as f ** -exponent.
+# The power density falls with frequency as f ** -exponent: 10 log10(2) = 3 dB per octave for each
+# unit.
 _EXPONENTS = {"white": 0, "pink": 1, "brown": 2}
 
 
 class AdditiveNoise(BaseAugmentation):
-    """Add Gaussian noise to waveforms at a given distance below the signal.
+    """Add Gaussian noise to waveforms, at a random signal-to-noise ratio.
 
     Parameters
     ----------
     snr_db : tuple of float (low, high), default=(10.0, 30.0)
-        Range of the signal-to-noise ratio in decibels, drawn uniformly. It is the ratio of the
-        mean powers over the clip's samples, and it is met exactly.
+        Range of the signal-to-noise ratio in decibels, from which each clip's is drawn
+        uniformly. It is the ratio of the mean powers over the clip's samples, and the noise is
+        scaled so that it holds exactly.
     color : {"white", "pink", "brown"}, default="white"
-        Power over frequency: even, falling by 3 dB per octave, or by 6.
+        Power density over frequency: constant, falling by 3 dB per octave, or by 6.
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
 
     Notes
     -----
-    A silent clip stays silent.
+    A silent clip stays silent, as no noise would give it a finite ratio.
+
+    See Also
+    --------
+    Gain : Changes the loudness.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -70,26 +77,32 @@ class AdditiveNoise(BaseAugmentation):
         self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
     ) -> Tensor:
         snr_db, white = draws
-        return add_at_snr(x, colour(white, _EXPONENTS[self.color]), snr_db, lengths)
+        return add_at_snr(x, color_noise(white, _EXPONENTS[self.color]), snr_db, lengths)
 
 
 def add_at_snr(x: Tensor, noise: Tensor, snr_db: Tensor, lengths: Tensor) -> Tensor:
-    """Add noise to waveforms, both ``(batch, n_samples)``, `snr_db` ``(batch,)`` below them."""
+    """Add noise to waveforms, both ``(batch, n_samples)``, at ratios `snr_db` ``(batch,)``."""
+    # The noise is scaled by g so that P_x / (g ** 2 * P_noise) = 10 ** (snr_db / 10), hence
+    # g = sqrt(P_x / P_noise * 10 ** (-snr_db / 10)). Powers are means over the clip's own samples:
+    # padding would lower P_x, but not P_noise.
     real = frame_mask(lengths, x.shape[-1])[:, 0, 0]
     wide = x.to(noise.dtype)
     ratio = _power(wide, real) / _power(noise, real).clamp(min=torch.finfo(noise.dtype).tiny)
     return wide + torch.sqrt(ratio * torch.pow(10, -snr_db / 10))[:, None] * noise
 
 
-def colour(white: Tensor, exponent: int) -> Tensor:
+def color_noise(white: Tensor, exponent: int) -> Tensor:
     """Filter white noise ``(batch, n_samples)`` so that its power falls as ``f ** -exponent``."""
+    # Amplitudes are multiplied by f ** (-exponent / 2), as power is amplitude squared. The scale
+    # does not matter: add_at_snr sets the power.
     if exponent == 0:
         return white
     spectrum = torch.fft.rfft(white)
     frequency = torch.arange(spectrum.shape[-1], device=white.device, dtype=white.dtype)
-    # There is no power to fall from at 0 Hz; it gets that of the lowest frequency.
+    # At 0 Hz the law is infinite; that bin is treated as the lowest frequency above it.
     return torch.fft.irfft(spectrum * frequency.clamp(min=1) ** (-exponent / 2), white.shape[-1])
 
 
 def _power(x: Tensor, real: Tensor) -> Tensor:
+    # A clip without samples has power 0, not 0 / 0.
     return (x.square() * real).sum(-1) / real.sum(-1).clamp(min=1)

@@ -1,4 +1,4 @@
-"""Earlier or later."""
+"""Random shifts in time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,22 @@ __all__ = ["TimeShift", "shift_in_time"]
 
 
 class TimeShift(BaseAugmentation):
-    """Move waveforms in time.
+    """Shift waveforms in time by a random number of samples.
 
     Parameters
     ----------
     max_shift : float, default=0.1
-        Largest shift to either side in seconds, > 0; a clip is moved by at most half its
-        length. The shift is drawn uniformly.
+        Largest shift in either direction in seconds, > 0; a clip is shifted by at most half
+        its length. The shift is drawn uniformly.
     fill : {"zero", "roll"}, default="zero"
-        What enters where the sound has left: silence, or what went out at the other end.
+        What fills the gap: silence, or the samples shifted out at the other end.
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
+
+    See Also
+    --------
+    SpeedChange : Changes the tempo.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -61,14 +66,18 @@ class TimeShift(BaseAugmentation):
         if sample_rate is None:
             raise ValueError(
                 "TimeShift: max_shift is in seconds, but the sample rate of the waveforms is not "
-                "known. Give sample_rate (an estimator takes it from its frontend)."
+                "known. Pass sample_rate to apply (an estimator takes it from its frontend)."
             )
+        # At most half a clip: some sound is left of every clip that holds any in its middle.
         limit = (lengths // 2).clamp(max=round(self.max_shift * sample_rate))
         return shift_in_time(x, torch.round(side * limit).long(), lengths, self.fill == "roll")
 
 
 def shift_in_time(x: Tensor, shift: Tensor, lengths: Tensor, roll: bool) -> Tensor:
-    """Move waveforms ``(batch, n_samples)`` later by `shift` samples ``(batch,)``."""
+    """Delay waveforms ``(batch, n_samples)`` by `shift` samples ``(batch,)``."""
+    # Sample i of the result is sample i - shift of the clip, modulo its own length: rolling a
+    # padded clip must not bring in padding. Rows differ in shift, so that torch.roll, which takes
+    # one for all, cannot do it.
     source = torch.arange(x.shape[-1], device=x.device) - shift[:, None]  # clip, sample
     end = lengths[:, None].clamp(min=1)
     moved = x.gather(1, torch.remainder(source, end))

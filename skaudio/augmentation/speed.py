@@ -1,4 +1,4 @@
-"""Faster or slower."""
+"""Random changes of speed."""
 
 from __future__ import annotations
 
@@ -12,32 +12,39 @@ from skaudio.augmentation._base import BaseAugmentation, Draws, uniform
 
 __all__ = ["SpeedChange", "change_speed"]
 
-# Positions are whole numbers of 2 ** -_BITS samples: exact in clips of any length, where single
-# precision would be off by 0.03 samples after half a minute.
+# Positions between samples are integers in units of 2 ** -_BITS samples, and so exact in clips of
+# any length. In float32, whose significand has 24 bits, the position of sample 480 000 (30 s at
+# 16 kHz, over 2 ** 18) would be rounded to multiples of 2 ** (18 - 23) = 0.03 samples.
 _BITS = 20
 
 
 class SpeedChange(BaseAugmentation):
-    """Play waveforms faster or slower, pitch and tempo together.
+    """Resample waveforms to a random speed, so that pitch and tempo change together.
 
     Parameters
     ----------
     factors : tuple of float (low, high), default=(0.9, 1.1)
         Range of the speed, > 0, drawn so that its logarithm is uniform; 2 is twice as fast and
-        an octave up. A clip keeps its number of samples: a faster one ends in silence, a slower
-        one loses its end.
+        an octave up. A clip keeps its number of samples: a faster one ends in silence, and the
+        end of a slower one is cut off.
     probability : float, default=1.0
-        Chance of each clip to be changed, in [0, 1].
+        Probability that a clip is changed, in [0, 1].
 
     Notes
     -----
-    Samples are interpolated by a cubic through four neighbours (Catmull and Rom). That is
-    cheap and good where the sound is well below half the sample rate; nothing keeps a faster
-    clip's highest frequencies from aliasing.
+    Samples are interpolated by a cubic through four neighbours (Catmull and Rom). That is fast,
+    and accurate for frequencies well below half the sample rate; there is no filter, so that
+    the highest frequencies of a faster clip are aliased.
 
     References
     ----------
     .. [1] Ko et al., "Audio Augmentation for Speech Recognition", Interspeech 2015.
+
+    See Also
+    --------
+    TimeShift : Shifts without changing the speed.
+    skaudio.networks.MTSNet : A network whose kernels respond at several tempi.
+    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -73,14 +80,18 @@ def change_speed(x: Tensor, factor: Tensor, lengths: Tensor) -> Tensor:
     step = torch.round(factor * 2**_BITS).long()
     position = torch.arange(x.shape[-1], device=x.device) * step[:, None]  # clip, sample
     before = position >> _BITS
-    way = (position & (2**_BITS - 1)) * 2.0**-_BITS  # from one sample to the next, in [0, 1)
+    part = (position & (2**_BITS - 1)) * 2.0**-_BITS  # of the way to the next sample, in [0, 1)
     last = (lengths[:, None] - 1).clamp(min=0)
+    # Beyond the clip's ends its first and last sample are repeated.
     left, start, end, right = (
         x.gather(1, (before + i).clamp(min=0).minimum(last)) for i in (-1, 0, 1, 2)
     )
+    # The cubic p(t) = start + slope t + c2 t ** 2 + c3 t ** 3 between two samples has their values
+    # at its ends, p(1) = end, and there the slopes of the chords between their neighbours,
+    # p'(1) = next_slope. Solving these two equations gives c2 and c3.
     slope, next_slope = (end - left) / 2, (right - start) / 2
     rise = end - start
-    bend = 3 * rise - 2 * slope - next_slope
-    twist = slope + next_slope - 2 * rise
-    value = start + way * (slope + way * (bend + way * twist))
+    c2 = 3 * rise - 2 * slope - next_slope
+    c3 = slope + next_slope - 2 * rise
+    value = start + part * (slope + part * (c2 + part * c3))
     return torch.where(before <= last, value, 0)

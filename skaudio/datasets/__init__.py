@@ -1,4 +1,4 @@
-"""Sounds to learn from: bundled, synthetic, or listed in a table or a folder."""
+"""Datasets: bundled and synthetic sounds, and files listed in a table or a folder."""
 
 from skaudio.datasets.folder import load_folder
 from skaudio.datasets.manifest import load_manifest

@@ -1,4 +1,4 @@
-"""Sound files sorted into one folder per label."""
+"""Loading of sound files that are sorted into one folder per label."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def load_folder(folder: str | os.PathLike[str], *, return_X_y: bool = False) -> 
     """List the sound files of a folder that has one sub-folder per label.
 
     Nothing is decoded: the result holds paths, for :class:`skaudio.AudioLoader` or an estimator
-    to read. Files are told by their suffix (:data:`skaudio.audio.SUFFIXES`), at any depth;
-    hidden ones are left out.
+    to read. Sound files are recognised by their suffix (:data:`skaudio.audio.SUFFIXES`), at any
+    depth; hidden ones are left out.
 
     Parameters
     ----------
     folder : str or pathlib.Path
-        Its sub-folders' names are the labels.
+        Its sub-folders' names are the labels, always as text: folder ``03`` is label ``"03"``.
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
 
@@ -48,6 +48,11 @@ def load_folder(folder: str | os.PathLike[str], *, return_X_y: bool = False) -> 
     ValueError
         If it has no sub-folder, or one without sound files.
 
+    See Also
+    --------
+    load_manifest : For files listed in a table, with more than a label for each.
+    skaudio.audio.AudioLoader : Reads the files.
+
     Examples
     --------
     >>> from skaudio.datasets import load_folder
@@ -67,7 +72,10 @@ def _labels(folder: Path) -> list[Path]:
     if not folder.exists():
         raise FileNotFoundError(f"{folder}: no such folder. Check the path.")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder}: is a file, expected a folder with one per label.")
+        raise NotADirectoryError(
+            f"{folder}: is a file, expected a folder with one sub-folder per label. Pass the "
+            "folder that holds them; for a table use load_manifest."
+        )
     labels = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
     if not labels:
         raise ValueError(

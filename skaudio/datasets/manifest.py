@@ -1,4 +1,4 @@
-"""Sound files listed in a table."""
+"""Loading of sound files that are listed in a table."""
 
 from __future__ import annotations
 
@@ -15,6 +15,9 @@ from skaudio.exceptions import AudioFormatError
 __all__ = ["load_manifest"]
 
 _N_NAMED = 5
+# 31, -0.5, 12.50, 1e-05; but not 03, +1, 1e5, 0x1f or nan, which may well be names. More digits
+# than 15 do not fit a float64 exactly, and are an identifier in any case.
+_NUMBER = r"-?(?:0|[1-9]\d{0,14})(?:\.\d+)?(?:[eE][+-]\d+)?"
 
 
 def load_manifest(
@@ -32,8 +35,11 @@ def load_manifest(
     ----------
     manifest : str, pathlib.Path or DataFrame
         A CSV file or a table with the columns ``file`` and ``label`` and any others, such as the
-        speaker. In a CSV file only an empty cell is a missing value: ``none`` and ``NA`` are
-        labels like any other.
+        speaker. The cells of a CSV file are text: speaker ``03`` stays ``"03"``. Only a column
+        whose cells are all written as numbers, such as ``31`` or ``-0.5``, is read as numbers;
+        a zero in front marks a name. Only an empty cell is a missing value: ``none`` and ``NA``
+        are labels like any other. To choose the types yourself, pass
+        ``pandas.read_csv(..., dtype=...)``: a DataFrame keeps its own.
     base_dir : str or pathlib.Path, optional
         Folder that relative paths start from: by default the folder of the CSV file, or the
         current one for a DataFrame.
@@ -46,7 +52,7 @@ def load_manifest(
         data : ndarray of shape (n_clips,), str
             Path of each clip, `base_dir` included.
         target : ndarray of shape (n_clips,)
-            The labels, of the kind they are in the table.
+            The labels, of the type they have in the table.
         frame : DataFrame
             The table, with the paths of `data` as ``file``.
         one ndarray of shape (n_clips,) for each further column, under the column's name
@@ -61,21 +67,23 @@ def load_manifest(
     ValueError
         If a column is missing, the table is empty, or a cell of the two columns is.
 
+    See Also
+    --------
+    load_folder : For files sorted into one folder per label.
+    skaudio.audio.AudioLoader : Reads the files.
+
     Examples
     --------
     >>> from skaudio.datasets import load_manifest
     >>> clips = load_manifest("emodb.csv")  # doctest: +SKIP
     >>> clips.data[0], clips.target[0], clips.speaker[0]  # doctest: +SKIP
-    ('emodb/wav/03a01Fa.wav', 'happiness', 3)
+    ('emodb/wav/03a01Fa.wav', 'happiness', '03')
     """
     if isinstance(manifest, pd.DataFrame):
         name, frame, folder = "The manifest", manifest.copy(), Path()
     else:
         name, folder = os.fspath(manifest), Path(manifest).parent
-        frame = pd.read_csv(
-            manifest, dtype={"file": str}, keep_default_na=False, na_values=[""],
-            skipinitialspace=True,
-        )  # fmt: skip
+        frame = _read_csv(manifest)
     _check_table(name, frame)
     folder = folder if base_dir is None else Path(base_dir)
     frame["file"] = [str(folder / file) for file in frame["file"]]
@@ -88,6 +96,16 @@ def load_manifest(
     )
     del clips["file"], clips["label"]
     return (clips.data, clips.target) if return_X_y else clips
+
+
+def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
+    frame = pd.read_csv(
+        path, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True
+    )
+    for column in frame.columns.difference(["file"]):
+        if frame[column].dropna().str.fullmatch(_NUMBER).all():
+            frame[column] = pd.to_numeric(frame[column])
+    return frame
 
 
 def _check_table(name: str, frame: pd.DataFrame) -> None:

@@ -1,7 +1,7 @@
-"""Spoken digits that come with the package.
+"""Loading of the spoken digits that come with the package.
 
 Twelve synthetic voices say the English digits at three tempi; ``data/spoken_digits.md`` is the
-datasheet. The sound is one FLAC file, cut by a table.
+datasheet. All clips lie in one FLAC file, and a table says where each of them starts.
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight
 def load_spoken_digits(*, return_X_y: bool = False, as_frame: bool = False) -> Any:
     """Load the bundled spoken digits: 720 clips, 12 voices, 3 tempi, 8 kHz.
 
-    The corpus is made with espeak-ng, comes with the package and needs no network. Hold out
-    whole voices (``groups=clips.speaker``) to see how a model fares with voices it never heard.
+    The corpus is made with espeak-ng, comes with the package and needs no download. Hold out
+    whole voices (``groups=clips.speaker``) to measure how well a model recognises voices that it
+    was not trained on.
 
     Parameters
     ----------
     return_X_y : bool, default=False
         Return ``(data, target)`` instead of a Bunch.
     as_frame : bool, default=False
-        Give what there is one of per clip as pandas Series, and all of it as a DataFrame.
+        Return the entries that have one value per clip as pandas Series, and all of them
+        together as the DataFrame ``frame``.
 
     Returns
     -------
@@ -56,6 +58,10 @@ def load_spoken_digits(*, return_X_y: bool = False, as_frame: bool = False) -> A
             The datasheet.
     (data, target) : tuple
         With ``return_X_y=True``.
+
+    See Also
+    --------
+    make_chirps, make_tones : Synthetic sounds, of any number and length.
 
     Examples
     --------

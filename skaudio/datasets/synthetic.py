@@ -1,4 +1,4 @@
-"""Sounds made on the spot, for examples and tests."""
+"""Synthetic sounds for examples and tests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def make_tones(
     Parameters
     ----------
     n_clips : int, default=100
-        Clips to make, the classes as even as can be and in random order.
+        Number of clips, in random order. Class sizes differ by one at most.
     frequencies : sequence of float, default=(300, 600, 1200)
         One per class, in Hz, under half of `sample_rate`.
     sample_rate : int, default=8000
@@ -53,6 +53,11 @@ def make_tones(
     ValueError
         If a parameter is out of its range.
 
+    See Also
+    --------
+    make_chirps : Tones whose frequency changes.
+    load_spoken_digits : Speech that comes with the package.
+
     Examples
     --------
     >>> from skaudio.datasets import make_tones
@@ -74,15 +79,15 @@ def make_chirps(
     noise: float = 0.05,
     random_state: Any = None,
 ) -> tuple[Clips, NDArray[np.str_]]:
-    """Make tones whose frequency moves evenly through the clip, one class per sweep.
+    """Make tones whose frequency rises or falls linearly in time, one class per sweep.
 
-    A sweep and its reverse have the same mean spectrum, so that only a model of time tells them
-    apart; with a range of durations the classes come at many tempi.
+    A sweep and its reverse have the same mean spectrum, so that only a model of time can
+    distinguish them; with a range of durations the classes come at many tempi.
 
     Parameters
     ----------
     n_clips : int, default=100
-        Clips to make, the classes as even as can be and in random order.
+        Number of clips, in random order. Class sizes differ by one at most.
     sweeps : sequence of (float, float), default=((400, 1600), (1600, 400))
         Frequency at the start and at the end, one pair per class, in Hz, under half of
         `sample_rate`.
@@ -100,6 +105,11 @@ def make_chirps(
     ------
     ValueError
         If a parameter is out of its range.
+
+    See Also
+    --------
+    make_tones : Tones whose frequency stays.
+    load_spoken_digits : Speech that comes with the package.
 
     Examples
     --------
@@ -143,7 +153,9 @@ def _sweep(
     first, last = sweep
     amplitude, start = rng.uniform(0.2, 0.5), rng.uniform()
     seconds = np.arange(n_samples) / sample_rate
-    # The phase is the integral of the frequency, which runs from first to last over the clip.
+    # The frequency runs linearly from first to last over the clip's duration T:
+    # f(t) = first + (last - first) / T * t. The phase in cycles is its integral,
+    # first * t + (last - first) / T * t ** 2 / 2. (sin(2 pi f(t) t) would end at 2 last - first.)
     slope = (last - first) / (n_samples / sample_rate)
     cycles = start + first * seconds + slope * seconds**2 / 2
     clip = amplitude * np.sin(2 * np.pi * cycles) + noise * rng.standard_normal(n_samples)
@@ -161,7 +173,10 @@ def _check(
     if n_clips < 1:
         raise ValueError(f"n_clips is {n_clips}, but expected at least 1.")
     if len(sweeps) == 0:
-        raise ValueError("There are no classes, but expected at least one frequency or sweep.")
+        raise ValueError(
+            "There are no classes, but expected at least one frequency or sweep. Pass one per "
+            "class."
+        )
     for frequency in np.ravel(np.asarray(sweeps)):
         if not 0 < frequency < sample_rate / 2:
             raise ValueError(

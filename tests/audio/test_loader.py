@@ -9,18 +9,12 @@ import soundfile
 from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.pipeline import make_pipeline
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.audio import AudioLoader, read
 from skaudio.exceptions import AudioFormatError, SampleRateError
 
 RATE = 8000
 SECONDS = (0.5, 1.0, 0.75, 0.25)
-
-
-@parametrize_with_checks([AudioLoader(), AudioLoader(sample_rate=16000, n_jobs=2)])
-def test_scikit_learn_agrees(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

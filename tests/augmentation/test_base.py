@@ -68,7 +68,7 @@ class TestEveryAugmentation:
             assert same is not augmentation
             assert torch.equal(apply(same, x, domain), apply(augmentation, x, domain))
 
-    def test_global_chance_is_left_alone(self, augmentation, domain):
+    def test_global_generator_is_left_alone(self, augmentation, domain):
         before = torch.get_rng_state()
         apply(augmentation, batch(domain), domain)
         assert torch.equal(torch.get_rng_state(), before)

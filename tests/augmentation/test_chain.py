@@ -64,6 +64,19 @@ def test_names_are_those_of_make_pipeline():
     assert make_chain(*steps).steps == make_pipeline(*steps).steps
 
 
+def test_a_list_becomes_a_chain_with_a_star():
+    augmentations = [Gain((6, 6)), TimeMask()]
+    chain = make_chain(*augmentations)
+    assert [step for _, step in chain.steps] == augmentations
+    assert chain.domains == {"waveform", "feature"}
+
+
+@pytest.mark.parametrize("wrong", [Gain, StandardScaler(), [Gain()], None, "passthrough"], ids=str)
+def test_what_is_chained_must_be_an_augmentation(wrong):
+    with pytest.raises(TypeError, match=r"Augmentation 2 of 2 is .*, but expected an object with"):
+        make_chain(TimeMask(), wrong)
+
+
 def test_clone_is_deep(chain):
     copy = clone(chain)
     copy.set_params(gain__gain_db=(0, 0))

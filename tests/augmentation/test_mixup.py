@@ -32,7 +32,7 @@ def test_extreme_alpha(alpha):
     assert (distance > 0.49).all() if alpha < 1 else (distance < 0.05).all()
 
 
-def test_reproducible_and_without_global_chance():
+def test_reproducible_without_the_global_generators():
     before, numpy_before = torch.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
     first, same, other = draw(seed=3), draw(seed=3), draw(seed=4)
     assert all(map(torch.equal, first, same))

@@ -27,8 +27,8 @@ def test_ratio_is_that_of_the_real_samples(x):
     lengths = torch.tensor([4001, 1000, 10])
     padded = x * (torch.arange(4001) < lengths[:, None])
     noise = add(padded, snr_db=(10, 10), lengths=lengths) - padded
-    for clip, rustle, n in zip(padded, noise, lengths, strict=True):
-        ratio = clip[:n].square().mean() / rustle[:n].square().mean()
+    for clip, added, n in zip(padded, noise, lengths, strict=True):
+        ratio = clip[:n].square().mean() / added[:n].square().mean()
         assert 10 * ratio.log10().item() == pytest.approx(10, abs=1e-2)
 
 

@@ -22,6 +22,14 @@ def test_labels_are_the_sub_folders_and_all_is_sorted(folder):
     assert clips.frame["label"].tolist() == clips.target.tolist()
 
 
+def test_labels_that_look_like_numbers_stay_text(tmp_path):
+    for name in ("03", "10"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.wav").touch()
+    clips = load_folder(tmp_path)
+    assert clips.target.tolist() == clips.frame["label"].tolist() == ["03", "10"]
+
+
 def test_return_X_y(folder):
     data, target = load_folder(str(folder), return_X_y=True)
     assert data.shape == target.shape == (4,)

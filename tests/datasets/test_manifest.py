@@ -79,6 +79,43 @@ def test_labels_keep_their_kind(corpus, labels):
     assert target.dtype == np.asarray(labels).dtype
 
 
+@pytest.mark.parametrize(
+    "speakers", [["03", "08", "11"], ["1e5", "2e5", "3e5"], ["+1", "2", "3"], ["nan", "1", "2"],
+                 ["0x1f", "1", "2"], ["1_0", "1", "2"], ["True", "False", "True"],
+                 ["1234567890123456", "1", "2"]],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("column", ["label", "speaker"])
+def test_text_stays_text(corpus, column, speakers):
+    folder, table = corpus
+    table.assign(**{column: speakers}).to_csv(folder / "ids.csv", index=False)
+    clips = load_manifest(folder / "ids.csv")
+    assert clips["target" if column == "label" else column].tolist() == speakers
+    assert clips.frame[column].tolist() == speakers
+
+
+def test_numbers_are_numbers(corpus):
+    folder, table = corpus
+    numbers = {"arousal": [-0.5, 0.25, 1e-05], "year": [1999, 2004, 0]}
+    table.assign(**numbers).to_csv(folder / "numbers.csv", index=False)
+    clips = load_manifest(folder / "numbers.csv")
+    for name, column in numbers.items():
+        assert clips[name].tolist() == column
+        assert clips[name].dtype == np.asarray(column).dtype
+
+
+def test_an_empty_cell_among_numbers_is_nan(corpus):
+    folder, table = corpus
+    table.assign(age=["31", "", "27"]).to_csv(folder / "gaps.csv", index=False)
+    np.testing.assert_array_equal(load_manifest(folder / "gaps.csv").age, [31, np.nan, 27])
+
+
+def test_a_table_keeps_its_types(corpus):
+    folder, table = corpus
+    clips = load_manifest(table.assign(age=["31", "27", "31"]), base_dir=folder)
+    assert clips.age.tolist() == ["31", "27", "31"]
+
+
 def test_return_X_y(corpus):
     folder, _ = corpus
     data, target = load_manifest(folder / "table.csv", return_X_y=True)
@@ -129,6 +166,7 @@ def test_real_recordings(recordings):
     clips = load_manifest(recordings / "emodb.csv")
     assert len(clips.data) == 535
     assert len(set(clips.target)) == 7
+    assert sorted(set(clips.speaker))[:3] == ["03", "08", "09"]
     assert len(set(clips.speaker)) == 10
     waveforms = AudioLoader().fit_transform(clips.data[:3])
     assert [len(waveform) for waveform in waveforms] == [32000] * 3

@@ -1,10 +1,59 @@
-"""Clips held back where there are few of them."""
+"""How clips are split into a training and a validation part."""
 
 import numpy as np
 import pytest
 
 from skaudio.estimators import AudioClassifier
 from skaudio.estimators._split import split_validation
+
+
+def random_corpus(seed):
+    """Classes, groups (or None) and a validation fraction, all of random sizes."""
+    rng = np.random.default_rng(seed)
+    n_clips = int(rng.integers(4, 120))
+    n_classes = int(rng.integers(1, max(2, n_clips // 3)))
+    n_groups = int(rng.integers(2, n_clips + 1))
+    # Shares drawn from a Dirichlet distribution with a small parameter are very uneven.
+    y = rng.choice(n_classes, n_clips, p=rng.dirichlet(np.full(n_classes, rng.uniform(0.2, 5))))
+    groups = rng.choice(n_groups, n_clips, p=rng.dirichlet(np.full(n_groups, rng.uniform(0.2, 5))))
+    groups[:2] = 0, 1  # two groups at the least
+    names = np.array([f"speaker {i}" for i in range(n_groups)])
+    return y, names[groups] if rng.random() < 0.5 else groups, float(rng.uniform(0.02, 0.6))
+
+
+@pytest.mark.parametrize("stratify", [True, False])
+@pytest.mark.parametrize("seed", range(200))
+def test_no_group_is_on_both_sides(seed, stratify):
+    y, groups, fraction = random_corpus(seed)
+    train, valid = split_validation(y, groups, fraction, seed, stratify=stratify)
+    assert not set(groups[train]) & set(groups[valid])
+    # Every clip is on one side, and neither side is empty.
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
+    assert len(train) > 0
+    assert len(valid) > 0
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_same_seed_same_split(seed):
+    y, groups, fraction = random_corpus(seed)
+    once, again = (split_validation(y, groups, fraction, seed, stratify=True) for _ in range(2))
+    for part, same in zip(once, again, strict=True):
+        np.testing.assert_array_equal(part, same)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_fraction_of_clips_without_groups(seed):
+    y, _, fraction = random_corpus(seed)
+    train, valid = split_validation(y, None, fraction, seed, stratify=False)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
+    assert len(valid) == max(1, round(fraction * len(y)))
+
+
+@pytest.mark.parametrize("n_clips", [1, 2, 5])
+@pytest.mark.parametrize("stratify", [True, False])
+def test_one_group_cannot_be_split(n_clips, stratify):
+    with pytest.raises(ValueError, match="all clips belong to one group. Pass X_val"):
+        split_validation(np.arange(n_clips), ["anna"] * n_clips, 0.1, 0, stratify=stratify)
 
 
 @pytest.mark.parametrize(

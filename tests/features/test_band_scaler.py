@@ -4,17 +4,9 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import NotFittedError
 from sklearn.preprocessing import StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.exceptions import AudioFormatError
 from skaudio.features import BandScaler
-
-
-@parametrize_with_checks(
-    [BandScaler(), BandScaler(scope="global"), BandScaler(with_mean=False, with_std=False)]
-)
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.exceptions import AudioFormatError, SkaudioWarning
 from skaudio.features import LogMelSpectrogram, TemporalStatistics
@@ -25,11 +24,6 @@ EMONET = {
     "n_fft": 1024, "hop_length": 512, "center": False, "n_mels": 64, "fmin": 20, "fmax": 8000,
     "htk": True, "norm": None, "triangles": "mel", "log": "ln",
 }  # fmt: skip
-
-
-@parametrize_with_checks([LogMelSpectrogram()])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def noise(n_clips=3, n_samples=RATE, seed=0):

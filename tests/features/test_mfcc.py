@@ -2,18 +2,12 @@ import librosa
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.exceptions import SkaudioWarning
 from skaudio.features import MFCC, LogMelSpectrogram
 
 RATE = 16000
 N_MELS = MFCC().n_mels
-
-
-@parametrize_with_checks([MFCC(), MFCC(deltas=2)])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def noise(n_clips=2, n_samples=RATE):

@@ -2,14 +2,8 @@ import librosa
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.features import Spectrogram
-
-
-@parametrize_with_checks([Spectrogram()])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def noise(n_clips=3, n_samples=16000):

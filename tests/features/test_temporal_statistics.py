@@ -5,18 +5,12 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.exceptions import AudioFormatError
 from skaudio.features import TemporalStatistics
 
 EVERY = ("mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
          "delta")  # fmt: skip
-
-
-@parametrize_with_checks([TemporalStatistics(), TemporalStatistics(EVERY)])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 @pytest.fixture
