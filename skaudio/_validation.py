@@ -33,8 +33,21 @@ from sklearn.utils.validation import (
 
 from skaudio.exceptions import AudioFormatError
 
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9, whose estimators know no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand in for the mixin of later versions."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
+
 __all__ = [
     "BaseComposition",
+    "CallbackSupportMixin",
     "Clips",
     "HasMethods",
     "Interval",
@@ -51,6 +64,7 @@ __all__ = [
     "holds_paths",
     "is_path",
     "with_bands",
+    "with_callbacks",
     "wrap_output",
 ]
 

@@ -6,6 +6,7 @@ __all__ = [
     "DivergedError",
     "SampleRateError",
     "SkaudioWarning",
+    "StopTraining",
 ]
 
 
@@ -34,3 +35,7 @@ class DivergedError(ArithmeticError):
 
     The estimator that raises it is fitted with the best weights from before.
     """
+
+
+class StopTraining(Exception):  # noqa: N818 - nothing is wrong when a training ends
+    """Raised by a callback at an epoch's end to end the training there."""

@@ -77,14 +77,14 @@ def test_files_give_what_their_waveforms_give(tiny, tones, files):
         np.testing.assert_array_equal(model.predict_proba(form), expected)
 
 
-@pytest.mark.parametrize("n_workers", [0, 1, 3])
-def test_readers_do_not_change_a_bit(tiny, tones, files, n_workers):
+@pytest.mark.parametrize("n_jobs", [0, 1, 3])
+def test_readers_do_not_change_a_bit(tiny, tones, files, n_jobs):
     parameters = {
-        "window": 0.15,
+        "crop": 0.15,
         "augmentation": make_chain(AdditiveNoise(snr_db=(5, 20)), TimeMask()),
     }
-    model = classifier(tiny, log_mel(), n_workers=n_workers, **parameters)
-    expected = classifier(tiny, log_mel(), n_workers=2, **parameters).fit(tones.data, tones.target)
+    model = classifier(tiny, log_mel(), n_jobs=n_jobs, **parameters)
+    expected = classifier(tiny, log_mel(), n_jobs=2, **parameters).fit(tones.data, tones.target)
     np.testing.assert_array_equal(
         model.fit(files, tones.target).predict_proba(files), expected.predict_proba(tones.data)
     )
@@ -107,9 +107,7 @@ def test_files_are_read_batch_by_batch(tiny, tones, files, monkeypatch):
 
     original = clips_module.read
     monkeypatch.setattr(clips_module, "read", counting_read)
-    classifier(tiny, log_mel(), batch_size=4, n_workers=1, callbacks=[Step()]).fit(
-        files, tones.target
-    )
+    classifier(tiny, log_mel(), batch_size=4, n_jobs=1, callbacks=[Step()]).fit(files, tones.target)
     assert most[0] <= 4 * 4
 
 
@@ -118,7 +116,7 @@ def test_files_are_read_batch_by_batch(tiny, tones, files, monkeypatch):
 
 def test_training_sees_a_random_window_and_prediction_the_centre(tiny, tones, files):
     window, y = 0.1, tones.target
-    model = classifier(tiny, log_mel(), window=window).fit(files, y)
+    model = classifier(tiny, log_mel(), crop=window).fit(files, y)
     n = int(window * RATE)
     centres = [clip[(len(clip) - n) // 2 :][:n] for clip in tones.data]
     np.testing.assert_array_equal(model.predict_proba(files), model.predict_proba(centres))
@@ -128,7 +126,7 @@ def test_training_sees_a_random_window_and_prediction_the_centre(tiny, tones, fi
 
 def test_mean_over_windows_covers_the_whole_clip(tiny, tones):
     window = 0.15
-    model = classifier(tiny, log_mel(), window=window, window_aggregation="mean")
+    model = classifier(tiny, log_mel(), crop=window, crop_aggregation="mean")
     model.fit(tones.data, tones.target)
     n = int(window * RATE)
     for clip in tones.data[:5]:
@@ -139,7 +137,7 @@ def test_mean_over_windows_covers_the_whole_clip(tiny, tones):
 
 
 def test_a_clip_shorter_than_the_window_is_padded(tiny, tones):
-    model = classifier(tiny, log_mel(), window=0.6).fit(tones.data, tones.target)
+    model = classifier(tiny, log_mel(), crop=0.6).fit(tones.data, tones.target)
     padded = [np.pad(clip, (0, int(0.6 * RATE) - len(clip))) for clip in tones.data]
     np.testing.assert_array_equal(model.predict_proba(tones.data), model.predict_proba(padded))
 

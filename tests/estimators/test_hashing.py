@@ -5,10 +5,9 @@ import copy
 import numpy as np
 import pytest
 import torch
+from skaudio.estimators._hashing import hash_by_value
 from sklearn.preprocessing import FunctionTransformer
 from torch import nn
-
-from skaudio.estimators._hashing import hash_by_value
 
 
 class Loss(nn.Module):

@@ -1,5 +1,6 @@
-"""What users hand to fit, and what they are told of it."""
+"""What users pass to fit, what they are told of it, and where clips lie in memory."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from skaudio import LogMelSpectrogram
 from skaudio.augmentation import TimeMask
 from skaudio.estimators import AudioClassifier, AudioRegressor
+from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
 from skaudio.exceptions import SkaudioWarning
 from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet
@@ -122,3 +124,40 @@ def test_a_class_instead_of_its_object(tiny, features, name, value):
     model = classifier(tiny).set_params(**{name: value})
     with pytest.raises(TypeError, match=rf"{name} is the class .* {name}={value.__name__}\(\)"):
         model.fit(*features)
+
+
+@pytest.fixture
+def mapped(features, tmp_path):
+    np.save(tmp_path / "x.npy", features[0])
+    return np.load(tmp_path / "x.npy", mmap_mode="r")
+
+
+def test_a_subset_reads_from_the_same_memory(mapped):
+    subset = ArrayClips(mapped).subset(np.array([5, 3, 8])).subset(np.array([2, 0]))
+    assert len(subset) == 2
+    assert np.shares_memory(subset.load(0, 2, 4), mapped)
+    np.testing.assert_array_equal(subset.load(0, 2, 4), mapped[8, :, 2:6])
+    np.testing.assert_array_equal(subset.load(1, 0, 12), mapped[5])
+
+
+def test_a_subset_of_unequal_lengths(ragged):
+    X, _ = ragged
+    subset = ArrayClips(X).subset(np.array([7, 1]))
+    np.testing.assert_array_equal(subset.lengths, [X[7].shape[1], X[1].shape[1]])
+    np.testing.assert_array_equal(subset.load(0, 0, 3), X[7][:, :3])
+
+
+def test_a_mapped_file_is_not_read_into_memory_to_hold_clips_back(tmp_path):
+    n_bytes = 200 * 8 * 4000 * 4  # 25 MB
+    np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (200, 8, 4000)).flush()
+    mapped = np.load(tmp_path / "x.npy", mmap_mode="r")
+    dataset = Dataset(ArrayClips(mapped), np.arange(200) % 2)
+    tracemalloc.start()
+    training, validation = split_dataset(
+        dataset.subset(np.arange(1, 200)), 0.2, seed=0, stratify=True
+    )
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (len(training), len(validation)) == (159, 40)
+    assert most < n_bytes / 20
+    assert np.shares_memory(validation.source.load(0, 0, 10), mapped)

@@ -1,6 +1,8 @@
+"""What is shown of a training."""
+
 from types import SimpleNamespace
 
-from skaudio.callbacks import EpochProgress
+from skaudio.estimators._callbacks import EpochProgress
 
 
 def test_a_resumed_run_starts_where_it_stopped():

@@ -1,0 +1,267 @@
+"""Clips in memory or in files, and data sets of them: with targets, weights and groups."""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import (
+    GroupKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
+
+from skaudio._artifacts import identify_file
+from skaudio._validation import Clips
+from skaudio.audio import probe, read, warn_of_upsampling
+
+__all__ = ["ArrayClips", "ClipSource", "Dataset", "FileClips", "search_has_groups", "split_dataset"]
+
+Indices = NDArray[np.int64]
+
+
+class ClipSource(Protocol):
+    """Numbered clips, each an array with time last."""
+
+    lengths: Indices
+    """Samples or frames of each clip, shape (n_clips,)."""
+
+    n_readers: int
+    """Threads that may read ahead; 0 where reading costs nothing."""
+
+    def __len__(self) -> int: ...
+
+    def load(self, index: int, start: int, length: int) -> NDArray[np.float32]:
+        """Read `length` samples or frames of a clip from `start`; fewer where it ends."""
+        ...
+
+    def subset(self, indices: Indices) -> ClipSource: ...
+
+    def identity(self) -> Any:
+        """Return what tells these clips from others, to be hashed."""
+        ...
+
+
+class ArrayClips:
+    """Clips in memory, or in an array mapped from a file, of which a subset makes no copy.
+
+    Parameters
+    ----------
+    clips : ndarray or list of ndarray
+        An array if they have one length, a list of arrays otherwise.
+    rows : ndarray of int, optional
+        Which of the clips these are; all by default.
+    """
+
+    n_readers = 0
+
+    def __init__(self, clips: Clips, rows: Indices | None = None) -> None:
+        self.clips = clips
+        self.rows = np.arange(len(clips)) if rows is None else rows
+        self.lengths = np.array([clips[row].shape[-1] for row in self.rows], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def load(self, index: int, start: int, length: int) -> NDArray[np.float32]:
+        return self.clips[self.rows[index]][..., start : start + length]
+
+    def subset(self, indices: Indices) -> ArrayClips:
+        return ArrayClips(self.clips, self.rows[indices])
+
+    def identity(self) -> Any:
+        return self.clips, self.rows
+
+
+class FileClips:
+    """Clips in sound files, read when they are needed and only the part that is.
+
+    Parameters
+    ----------
+    paths : list of str
+    sample_rate : int
+        Rate in Hz that files are converted to while they are read.
+    n_readers : int
+        Threads that read headers, and later may read batches ahead.
+
+    Raises
+    ------
+    AudioFormatError
+        If a file is missing or no readable sound file.
+    """
+
+    def __init__(self, paths: list[str], sample_rate: int, n_readers: int = 1) -> None:
+        self.paths = paths
+        self.sample_rate = sample_rate
+        self.n_readers = n_readers
+        with ThreadPoolExecutor(max(1, n_readers)) as pool:
+            infos = list(pool.map(probe, paths))
+        self.lengths = np.array([info.n_samples_at(sample_rate) for info in infos], dtype=np.int64)
+        warn_of_upsampling(paths, [info.sample_rate for info in infos], sample_rate)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def load(self, index: int, start: int, length: int) -> NDArray[np.float32]:
+        waveform, _ = read(
+            self.paths[index],
+            offset=start / self.sample_rate,
+            duration=length / self.sample_rate,
+            sample_rate=self.sample_rate,
+        )
+        return waveform
+
+    def subset(self, indices: Indices) -> FileClips:
+        chosen = object.__new__(FileClips)  # the headers have been read
+        chosen.paths = [self.paths[i] for i in indices]
+        chosen.sample_rate = self.sample_rate
+        chosen.n_readers = self.n_readers
+        chosen.lengths = self.lengths[indices]
+        return chosen
+
+    def identity(self) -> Any:
+        return self.sample_rate, [identify_file(path) for path in self.paths]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Clips with what is to be learned of them.
+
+    Parameters
+    ----------
+    source : ClipSource
+    target : ndarray of shape (n_clips,) or (n_clips, n_targets)
+        As the loss wants it: class numbers, or standardised numbers.
+    weight : ndarray of shape (n_clips,), optional
+        How much each clip counts; None where all count the same.
+    groups : ndarray of shape (n_clips,), optional
+        Clips of one group, such as a speaker, must stay together.
+    """
+
+    source: ClipSource
+    target: NDArray
+    weight: NDArray[np.float64] | None = None
+    groups: NDArray | None = None
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def subset(self, indices: Indices) -> Dataset:
+        """Keep these clips, in this order."""
+        weight = None if self.weight is None else self.weight[indices]
+        groups = None if self.groups is None else self.groups[indices]
+        return Dataset(self.source.subset(indices), self.target[indices], weight, groups)
+
+    def identity(self) -> Any:
+        """Return what tells this data set from others, to be hashed."""
+        # As a list, since equal groups may come as strings or objects.
+        groups = None if self.groups is None else self.groups.tolist()
+        return self.source.identity(), self.target, self.weight, groups
+
+
+def split_dataset(
+    dataset: Dataset, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Dataset, Dataset]:
+    """Split clips into a training and a validation part.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its groups stay on one side each. Its target holds class numbers if `stratify`.
+    fraction : float
+        Share of clips wanted for validation, in (0, 1). With groups the share is met as closely
+        as whole groups allow.
+    seed : int
+    stratify : bool
+        Keep the shares of the classes.
+
+    Returns
+    -------
+    training, validation : Dataset
+
+    Raises
+    ------
+    ValueError
+        If there are too few clips or groups to split.
+    """
+    y = dataset.target
+    if dataset.groups is not None:
+        parts = _split_groups(y, dataset.groups, fraction, seed, stratify=stratify)
+    else:
+        parts = _split_clips(y, fraction, seed, stratify=stratify)
+    return dataset.subset(parts[0]), dataset.subset(parts[1])
+
+
+def _split_clips(
+    y: NDArray, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Indices, Indices]:
+    n_clips = len(y)
+    n_valid = max(1, round(n_clips * fraction))
+    n_classes = len(np.unique(y)) if stratify else 1
+    if n_clips - n_valid < max(1, n_classes):
+        raise ValueError(
+            f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
+            "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
+        )
+    stratify = stratify and min(_class_counts(y)) >= 2
+    splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
+        n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
+    )
+    train, valid = next(splitter.split(np.zeros(n_clips), y))
+    return np.sort(train), np.sort(valid)
+
+
+def _split_groups(
+    y: NDArray, groups: NDArray, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Indices, Indices]:
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError(
+            "Cannot hold back a group for validation: all clips belong to one group. Pass X_val "
+            "and y_val, or early_stopping=False."
+        )
+    n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
+    # Stratified folds need one class at least that reaches into all of them.
+    largest = max(_class_counts(y)) if stratify else n_splits
+    stratify, n_splits = stratify and largest >= 2, min(n_splits, max(2, largest))
+    splitter = (StratifiedGroupKFold if stratify else GroupKFold)(
+        n_splits=n_splits, shuffle=True, random_state=seed
+    )
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # Rare classes make scikit-learn warn; the best of its folds is chosen here.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        folds = list(splitter.split(np.zeros(len(y)), y, groups))
+
+    def cost(fold: tuple[Indices, Indices]) -> tuple[int, float]:
+        """Count classes that would not be trained, then how far the share is off."""
+        train, valid = fold
+        lost = len(np.unique(y)) - len(np.unique(y[train])) if stratify else 0
+        return lost, abs(len(valid) / len(y) - fraction)
+
+    return min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=cost)
+
+
+def _class_counts(y: NDArray) -> list[int]:
+    return np.unique(y, return_counts=True)[1].tolist()
+
+
+def search_has_groups() -> bool:
+    """Tell whether a search or cross-validation that runs right now was given groups.
+
+    It need not pass them on: only the stack of calls knows, and only of this process.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").startswith("sklearn.model_selection."):
+            given = frame.f_locals.get("groups")
+            params = frame.f_locals.get("params")
+            if given is not None or (isinstance(params, dict) and params.get("groups") is not None):
+                return True
+        frame = frame.f_back
+    return False
