@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from skaudio._validation import HasMethods, Interval, StrOptions
-from skaudio.layers.diffres import DiffRes
 from skaudio.layers.masking import frame_mask
-from skaudio.layers.resolution import kept
+from skaudio.layers.resolution.base import kept
+from skaudio.layers.resolution.diffres import DiffRes
 from skaudio.networks._base import BaseNetwork, build_network, takes_lengths
 from skaudio.networks.mts import MTSNet
 
@@ -36,7 +36,7 @@ TABLE_FRAMES = 500
 class DiffResNet(BaseNetwork):
     r"""Any network on fewer frames, which are chosen by what helps it.
 
-    :class:`~skaudio.layers.diffres.DiffRes` merges unimportant frames. What is left reaches the
+    :class:`~skaudio.layers.DiffRes` merges unimportant frames. What is left reaches the
     backbone as three channels: average and maximum of the merged frames, and the encoding of
     where they come from.
 
@@ -168,7 +168,7 @@ class _DiffResModule(nn.Module):
         return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
 
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
-        """Give what :class:`~skaudio.layers.diffres.DiffRes` gives, for features as they come."""
+        """Give what :class:`~skaudio.layers.DiffRes` gives, for features as they come."""
         x, lengths = self._lengthen(x, lengths)
         frames_first = x.flatten(1, 2).transpose(1, 2)
         log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)

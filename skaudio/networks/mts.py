@@ -11,10 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.layers.level_norm import LevelNorm
 from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.multiscale import MultiscaleConv2d
-from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
+from skaudio.layers.multiscale.convolution import MultiscaleConv2d
+from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
 from skaudio.layers.pooling import AttentionPooling
 from skaudio.layers.precision import LinearHead
 from skaudio.networks._base import BaseNetwork

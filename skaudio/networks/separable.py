@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from skaudio._validation import Interval
 from skaudio.layers.constrained import ConstrainedHead
-from skaudio.layers.level_norm import LevelNorm
 from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
+from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
 from skaudio.layers.pooling import AttentionPooling
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.networks._base import BaseNetwork

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skaudio.layers import DiffRes, DiffResF, DiffResTF
-from skaudio.layers._resolution_pictures import clip_panels, draw_panels, figure_size
+from skaudio.layers.resolution.pictures import clip_panels, draw_panels, figure_size
 
 __all__ = ["ResolutionDisplay"]
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
-from skaudio.layers.resolution import ResolutionLayer, real_frames, wide
+from skaudio.layers.resolution.base import ResolutionLayer, real_frames, wide
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
 
 __all__ = ["DiffRes"]
 
@@ -67,7 +67,7 @@ class DiffRes(ResolutionLayer):
     Examples
     --------
     >>> import torch
-    >>> from skaudio.layers.diffres import DiffRes
+    >>> from skaudio.layers.resolution.diffres import DiffRes
     >>> model = DiffRes(in_t_dim=100, in_f_dim=64, dimension_reduction_rate=0.75)
     >>> model(torch.randn(2, 100, 64))["feature"].shape
     torch.Size([2, 3, 25, 64])
@@ -115,7 +115,7 @@ class DiffRes(ResolutionLayer):
               beyond hold ln(1e-12) and 0;
             - ``guide_loss``: a scalar to add to the loss;
             - ``guide_loss_total``, ``activeness``, ``score_mask``: see
-              :func:`~skaudio.layers.guide_loss.guide_terms`; the last of shape
+              :func:`~skaudio.layers.resolution.scoring.guide_terms`; the last of shape
               ``(batch, n_frames, 1)``.
 
         Raises

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skaudio.layers._branch_maps import (
+from skaudio.layers.multiscale.branch_maps import (
     Branch,
     branch_maximum,
     resize_map,
     with_shared_gradient,
 )
-from skaudio.layers._kernel_stretching import KernelStretch
+from skaudio.layers.multiscale.kernel_stretching import KernelStretch
 
 __all__ = ["MultiscaleConv2d"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skaudio.layers._once import differentiable_once
+from skaudio.layers.autograd import refuse_second_derivative
 
 __all__ = ["Branch", "branch_maximum", "resize_map", "with_shared_gradient"]
 
@@ -116,7 +116,7 @@ class _BranchMaximum(torch.autograd.Function):
         return best, winner
 
     @staticmethod
-    @differentiable_once("MultiscaleConv2d")
+    @refuse_second_derivative("MultiscaleConv2d")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         winner, *tensors = ctx.saved_tensors
         n_branches = len(ctx.plan)
@@ -160,7 +160,7 @@ class _SharedGradient(torch.autograd.Function):
         return base.view_as(base)
 
     @staticmethod
-    @differentiable_once("MultiscaleConv2d")
+    @refuse_second_derivative("MultiscaleConv2d")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         n_branches = len(ctx.plan)
         inputs, kernels = ctx.saved_tensors[:n_branches], ctx.saved_tensors[n_branches:]

@@ -8,13 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers.frame_scoring import normalise_scores
-from skaudio.layers.guide_loss import guide_terms
-from skaudio.layers.positional import PositionalTable
-from skaudio.layers.slot_pooling import pool_slots
-from skaudio.layers.warping import assign_slots, overlap_matrix
+from skaudio.layers.resolution.scoring import guide_terms, normalise_scores
+from skaudio.layers.resolution.slot_pooling import pool_slots
+from skaudio.layers.resolution.warping import assign_slots, overlap_matrix
 
-__all__ = ["ResolutionLayer", "adopt_original_names", "kept", "real_frames", "wide"]
+__all__ = [
+    "PositionalTable",
+    "ResolutionLayer",
+    "adopt_original_names",
+    "kept",
+    "real_frames",
+    "sinusoids",
+    "wide",
+]
 
 
 def kept(size: int, rate: float, what: str = "frames") -> int:
@@ -67,8 +73,8 @@ def wide(x: Tensor) -> Tensor:
 class ResolutionLayer(nn.Module):
     """The warp of a spectrogram by the scores of its frames, and a positional table.
 
-    "Frame" stands for whatever axis is warped: :class:`~skaudio.layers.diffres.DiffRes` warps
-    time, :class:`~skaudio.layers.diffres_frequency.DiffResF` bands.
+    "Frame" stands for whatever axis is warped: :class:`~skaudio.layers.DiffRes` warps
+    time, :class:`~skaudio.layers.DiffResF` bands.
 
     Parameters
     ----------
@@ -124,8 +130,8 @@ class ResolutionLayer(nn.Module):
         -------
         dict
             ``score``, ``slots``, ``n_slots``, ``maps`` as from
-            :func:`~skaudio.layers.slot_pooling.pool_slots`, and what
-            :func:`~skaudio.layers.guide_loss.guide_terms` gives.
+            :func:`~skaudio.layers.resolution.slot_pooling.pool_slots`, and what
+            :func:`~skaudio.layers.resolution.scoring.guide_terms` gives.
         """
         rate = self.dimension_reduction_rate
         left = [kept(size, rate, self._warped) for size in sizes]
@@ -161,3 +167,64 @@ def adopt_original_names(
         state[prefix + "scorer." + key.removeprefix(prefix + "model.")] = state.pop(key)
     if prefix + "pos_emb" in state:
         state[prefix + "positions.table"] = state.pop(prefix + "pos_emb")[0]
+
+
+def sinusoids(n_positions: int, n_columns: int, n_dims: int | None = None) -> Tensor:
+    r"""Sine on even columns, cosine on odd ones.
+
+    Column :math:`i` oscillates at :math:`10000^{-2 \lfloor i / 2 \rfloor / D}` radians per
+    position.
+
+    Parameters
+    ----------
+    n_positions : int
+    n_columns : int
+    n_dims : int, optional
+        The :math:`D` of the formula; by default `n_columns`.
+
+    Returns
+    -------
+    Tensor of shape (n_positions, n_columns), float64
+        Values in [-1, 1].
+
+    References
+    ----------
+    .. [1] Vaswani et al., "Attention is all you need", 2017, section 3.5.
+    """
+    column = torch.arange(n_columns, dtype=torch.float64)
+    speed = 10000.0 ** (-2 * (column // 2) / (n_dims or n_columns))
+    phase = torch.arange(n_positions, dtype=torch.float64)[:, None] * speed
+    phase[:, 1::2] += torch.pi / 2
+    return phase.sin_()
+
+
+class PositionalTable(nn.Module):
+    """Sinusoids of a given size, learned if wanted, that go on beyond it as needed.
+
+    Parameters
+    ----------
+    n_positions, n_columns : int
+        Size of the table.
+    learned : bool
+        Whether training changes it; what lies beyond its size stays as it is.
+    """
+
+    table: Tensor
+
+    def __init__(self, n_positions: int, n_columns: int, learned: bool) -> None:
+        super().__init__()
+        table = sinusoids(n_positions, n_columns).to(torch.get_default_dtype())
+        if learned:
+            self.table = nn.Parameter(table)
+        else:
+            self.register_buffer("table", table)
+
+    def forward(self, n_positions: int, n_columns: int) -> Tensor:
+        """Give the table in the size wanted, shape ``(n_positions, n_columns)``."""
+        rows, columns = self.table.shape
+        if n_positions <= rows and n_columns <= columns:
+            return self.table[:n_positions, :n_columns]
+        further = sinusoids(n_positions, n_columns, n_dims=columns).to(self.table)
+        inner = self.table[:n_positions, :n_columns]
+        rows, columns = inner.shape
+        return torch.cat([torch.cat([inner, further[:rows, columns:]], dim=1), further[rows:]])

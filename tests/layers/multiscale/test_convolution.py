@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from skaudio.layers import MultiscaleConv2d
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "mts.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "mts.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN})
 FACTORS = [(0.5, 1.0), (0.7, 1.3), (2.0, 1.0)]
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.frame_scoring import FrameConvStack
-from skaudio.layers.resolution import kept, real_frames
+from skaudio.layers.resolution.base import kept, real_frames
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack
 
 __all__ = ["AvgMaxPool", "AvgPool", "ChangeHopSize", "ConvAvgPool", "MaxPool"]
 
 
 class _PoolingBaseline(nn.Module):
-    """The calling convention of :class:`~skaudio.layers.diffres.DiffRes` around one pooling.
+    """The calling convention of :class:`~skaudio.layers.DiffRes` around one pooling.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ class _PoolingBaseline(nn.Module):
         Returns
         -------
         dict
-            The keys of :class:`~skaudio.layers.diffres.DiffRes`: ``x``; ``feature`` of shape
+            The keys of :class:`~skaudio.layers.DiffRes`: ``x``; ``feature`` of shape
             ``(batch, 1, M, in_f_dim)``; ``lengths``; ``guide_loss``, ``guide_loss_total`` and
             ``activeness`` of 0; ``avgpool`` and ``maxpool`` where the layer has them; None for
             the others.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skaudio.layers._once import differentiable_once
-from skaudio.layers.warping import Slots
+from skaudio.layers.autograd import refuse_second_derivative
+from skaudio.layers.resolution.warping import Slots
 
 __all__ = ["pool_slots"]
 
@@ -96,7 +96,7 @@ class _PoolSlots(torch.autograd.Function):
         return maps, total
 
     @staticmethod
-    @differentiable_once("DiffRes")
+    @refuse_second_derivative("DiffRes")
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, table, head, tail, slot, crossing = ctx.saved_tensors
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None

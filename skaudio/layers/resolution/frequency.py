@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.diffres import DiffRes, name_maps, name_scores
-from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
-from skaudio.layers.positional import PositionalTable
-from skaudio.layers.resolution import (
+from skaudio.layers.resolution.base import (
+    PositionalTable,
     ResolutionLayer,
     adopt_original_names,
     kept,
     real_frames,
     wide,
 )
-from skaudio.layers.warping import slot_sums
+from skaudio.layers.resolution.diffres import DiffRes, name_maps, name_scores
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
+from skaudio.layers.resolution.warping import slot_sums
 
 __all__ = ["DiffResF", "DiffResTF"]
 
