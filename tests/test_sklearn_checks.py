@@ -48,7 +48,8 @@ ESTIMATORS = [
     AudioRegressor(),
     AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2),
     AudioClassifier(
-        DiffResNet(rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"), lr=1e-2
+        DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
+        lr=1e-2,
     ),
     *WITHOUT_EXEMPTION,
     AudioLoader(),

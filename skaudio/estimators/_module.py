@@ -12,7 +12,7 @@ import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
 from skaudio.networks import MTSNet
-from skaudio.networks._base import build_network, takes_lengths
+from skaudio.networks.building import build_network, takes_lengths
 
 __all__ = ["ClipModule", "build_module"]
 

@@ -1,5 +1,6 @@
 """Torch modules that networks are made of, and what a network of one's own needs."""
 
+from skaudio.layers.blocks import ConvBlock, MaskedBlocks
 from skaudio.layers.constrained import (
     ConstrainedConv1d,
     ConstrainedConv2d,
@@ -39,6 +40,7 @@ __all__ = [
     "ConstrainedHead",
     "ConstrainedLinear",
     "ConvAvgPool",
+    "ConvBlock",
     "DepthwiseConv2d",
     "DiffRes",
     "DiffResF",
@@ -47,6 +49,7 @@ __all__ = [
     "LinearHead",
     "LogMel",
     "MaskedBatchNorm2d",
+    "MaskedBlocks",
     "MaxPool",
     "MultiscaleConv2d",
     "NormConstrained",

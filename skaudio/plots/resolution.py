@@ -132,5 +132,5 @@ def _resolution_layer(estimator: Any) -> Any:
     raise ValueError(
         f"ResolutionDisplay: got {model!r}, but expected an estimator whose network has a "
         "resolution layer. Put one in front of the network, as in "
-        "AudioClassifier(networks.DiffResNet(rate=0.5, backbone=...)), and fit that."
+        "AudioClassifier(networks.DiffResNet(reduction_rate=0.5, backbone=...)), and fit that."
     )

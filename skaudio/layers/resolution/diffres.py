@@ -5,10 +5,9 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from skaudio.layers.resolution.base import ResolutionLayer, real_frames, wide
+from skaudio.layers.resolution.base import ResolutionLayer, real_frames
 from skaudio.layers.resolution.pictures import draw_clips
 from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
 
@@ -135,8 +134,8 @@ class DiffRes(ResolutionLayer):
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         padded = None if lengths is None else real
         log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
-        raw = torch.sigmoid(wide(self.scorer(log_power, padded)))[..., 0]
-        return self.warp(wide(log_power), raw, self.in_f_dim, real, sizes, encode)
+        logits = self.scorer(log_power, padded)[..., 0]
+        return self.warp(log_power, logits, self.in_f_dim, real, sizes, encode)
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
         """Draw score, spectrogram, warped spectrogram and resolution encoding of each clip.
