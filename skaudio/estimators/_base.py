@@ -63,7 +63,7 @@ from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import SPLIT, rng_for, threads
 from skaudio.estimators._training import RunSettings, prediction_segments, train
 from skaudio.exceptions import AudioFormatError, SkaudioWarning
-from skaudio.networks import default_network
+from skaudio.networks.building import default_network, fill_in_default
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
@@ -249,8 +249,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         -------
         self
         """
-        if self.network is None and any(name.startswith("network__") for name in params):
-            self.network = default_network()
+        fill_in_default(self, "network", params)
         return super().set_params(**params)
 
     def _fit_one_epoch(

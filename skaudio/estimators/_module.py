@@ -15,7 +15,7 @@ from torch import Tensor, nn
 import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
-from skaudio.networks import build_network, takes_lengths
+from skaudio.networks.building import build_network, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "build_frontend"]
 

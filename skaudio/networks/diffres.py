@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from skaudio._validation import HasMethods, Interval, StrOptions
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.masking import frame_mask
-from skaudio.layers.resolution import kept
-from skaudio.networks._base import BaseNetwork, build_network, takes_lengths
-from skaudio.networks.mts import MTSNet
+from skaudio.layers import DiffRes, frame_mask
+from skaudio.layers.resolution.base import count_left, least_size
+from skaudio.networks.base import BaseNetwork
+from skaudio.networks.building import build_network, fill_in_default, takes_lengths
 
 __all__ = ["DiffResNet"]
 
@@ -36,13 +35,13 @@ TABLE_FRAMES = 500
 class DiffResNet(BaseNetwork):
     r"""Any network on fewer frames, which are chosen by what helps it.
 
-    :class:`~skaudio.layers.diffres.DiffRes` merges unimportant frames. What is left reaches the
+    :class:`~skaudio.layers.DiffRes` merges unimportant frames. What is left reaches the
     backbone as three channels: average and maximum of the merged frames, and the encoding of
     where they come from.
 
     Parameters
     ----------
-    rate : float, default=0.5
+    reduction_rate : float, default=0.5
         Share of the frames to remove, in [0, 1).
     backbone : BaseNetwork, torch.nn.Module or callable, optional
         Network behind: one of :mod:`skaudio.networks`; a module, which is copied; or a callable
@@ -71,7 +70,7 @@ class DiffResNet(BaseNetwork):
     """
 
     _parameter_constraints: dict = {
-        "rate": [Interval(Real, 0, 1, closed="left")],
+        "reduction_rate": [Interval(Real, 0, 1, closed="left")],
         "backbone": [HasMethods("build"), callable, None],
         "input_scale": [StrOptions(set(NATURAL_LOG))],
         "guide_weight": [Interval(Real, 0, None, closed="left")],
@@ -80,14 +79,14 @@ class DiffResNet(BaseNetwork):
 
     def __init__(
         self,
-        rate: float = 0.5,
+        reduction_rate: float = 0.5,
         backbone: BaseNetwork | None = None,
         *,
         input_scale: str = "db",
         guide_weight: float = 1.0,
         learn_pos_emb: bool = False,
     ) -> None:
-        self.rate = rate
+        self.reduction_rate = reduction_rate
         self.backbone = backbone
         self.input_scale = input_scale
         self.guide_weight = guide_weight
@@ -105,23 +104,21 @@ class DiffResNet(BaseNetwork):
         -------
         DiffResNet
         """
-        if self.backbone is None and any(name.startswith("backbone__") for name in params):
-            self.backbone = MTSNet()
+        fill_in_default(self, "backbone", params)
         super().set_params(**params)
         return self
 
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module:
-        least = math.ceil((1 - 1e-9) / (1 - self.rate))
+        least = least_size(self.reduction_rate)
         frames = max(least, n_frames or TABLE_FRAMES)
-        diffres = DiffRes(frames, n_bands * n_channels, self.rate, self.learn_pos_emb)
-        left = None if n_frames is None else kept(frames, self.rate)
-        backbone = MTSNet() if self.backbone is None else self.backbone
+        diffres = DiffRes(frames, n_bands * n_channels, self.reduction_rate, self.learn_pos_emb)
+        left = None if n_frames is None else count_left(frames, self.reduction_rate)
         n_maps = n_channels * diffres.feature_channels
-        behind = build_network(backbone, n_bands, n_outputs, left, n_maps)
-        module = _DiffResModule(diffres, behind, self.input_scale, self.guide_weight, least)
-        if getattr(behind, "n_frames", None) is not None:
+        backbone = build_network(self.backbone, n_bands, n_outputs, left, n_maps)
+        module = _DiffResModule(diffres, backbone, self.input_scale, self.guide_weight, least)
+        if getattr(backbone, "n_frames", None) is not None:
             module.n_frames = n_frames
         return module
 
@@ -168,7 +165,7 @@ class _DiffResModule(nn.Module):
         return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
 
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
-        """Give what :class:`~skaudio.layers.diffres.DiffRes` gives, for features as they come."""
+        """Give what :class:`~skaudio.layers.DiffRes` gives, for features as they come."""
         x, lengths = self._lengthen(x, lengths)
         frames_first = x.flatten(1, 2).transpose(1, 2)
         log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)

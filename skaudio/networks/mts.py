@@ -7,18 +7,21 @@ from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
 
-import torch
 from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.layers.level_norm import LevelNorm
-from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.multiscale import MultiscaleConv2d
-from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
-from skaudio.layers.pooling import AttentionPooling
-from skaudio.layers.precision import LinearHead
-from skaudio.networks._base import BaseNetwork
+from skaudio.layers import (
+    AttentionPooling,
+    BandNorm,
+    ConvBlock,
+    LevelNorm,
+    LinearHead,
+    MaskedBlocks,
+    MultiscaleConv2d,
+    frame_mask,
+)
 from skaudio.networks._sizes import check_counts, check_pairs
+from skaudio.networks.base import BaseNetwork
 
 __all__ = ["MTSNet"]
 
@@ -201,17 +204,21 @@ class _MTSModule(nn.Module):
     ) -> None:
         super().__init__()
         self.n_frames = n_frames if net.pooling == "flatten" else None
-        n_blocks = len(net.n_filters)
-        sizes = check_pairs("kernel_size", net.kernel_size, n_blocks)
-        pools = check_pairs("pool_size", net.pool_size, n_blocks)
+        sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters))
+        pools = check_pairs("pool_size", net.pool_size, len(net.n_filters))
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels) if net.input_norm else None
-        self.time_pools = [frames for _, frames in pools]
-        channels = pairwise([n_channels, *net.n_filters])
-        self.blocks = nn.ModuleList(
-            _Block(net._conv(place, *pair, sizes[place]), pools[place], net)
-            for place, pair in enumerate(channels)
-        )
+        blocks = [
+            ConvBlock(
+                net._conv(place, *channels, sizes[place]),
+                channels[1],
+                pools[place],
+                net.dropout,
+                net.batch_norm,
+            )
+            for place, channels in enumerate(pairwise([n_channels, *net.n_filters]))
+        ]
+        self.blocks = MaskedBlocks(blocks, strides=[frames for _, frames in pools])
         lost = [size if net.padding == "valid" else (1, 1) for size in sizes]
         n_rows = _size_left("bands", n_bands, [k for k, _ in lost], [p for p, _ in pools])
         n_features = net.n_filters[-1] * n_rows
@@ -220,8 +227,8 @@ class _MTSModule(nn.Module):
             self.pooling = AttentionPooling(n_features, n_hidden=_N_SCORE)
         else:
             self.pooling = _Flatten()
-            n_columns = _size_left("frames", self.n_frames, [k for _, k in lost], self.time_pools)
-            n_features *= n_columns
+            kernels, strides = [k for _, k in lost], self.blocks.strides
+            n_features *= _size_left("frames", self.n_frames, kernels, strides)
         self.dense = None if net.n_hidden is None else LinearHead(n_features, net.n_hidden)
         self.dropout = nn.Dropout(net.dropout)
         self.head = LinearHead(net.n_hidden or n_features, n_outputs)
@@ -230,13 +237,11 @@ class _MTSModule(nn.Module):
         """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
         lengths = self._check_frames(x, lengths)
         mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
-        x = self._normalise(x, mask)
-        for block, pool in zip(self.blocks, self.time_pools, strict=True):
-            x = block(x, mask)
-            if lengths is not None:
-                lengths = shrink_lengths(lengths, pool)
-                mask = frame_mask(lengths, x.shape[-1])
-        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)  # batch, channel and band
+        for norm in (self.level_norm, self.input_norm):
+            x = x if norm is None else norm(x, mask)
+        x, mask = self.blocks(x, lengths)
+        # Channels and the bands that are left are one vector for each frame.
+        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)
         if self.dense is not None:
             pooled = self.dropout(self.dense(pooled).relu())
         return self.head(pooled)
@@ -252,31 +257,9 @@ class _MTSModule(nn.Module):
             )
         return None
 
-    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        for norm in (self.level_norm, self.input_norm):
-            x = x if norm is None else norm(x, mask)
-        return x if mask is None else x * mask
-
-
-class _Block(nn.Module):
-    """Convolution, batch norm, ReLU, pooling; padding comes and leaves as zeros."""
-
-    def __init__(self, conv: nn.Conv2d, pool_size: tuple[int, int], net: MTSNet) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm = MaskedBatchNorm2d(conv.out_channels) if net.batch_norm else None
-        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
-        self.dropout = nn.Dropout(net.dropout)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.conv(x)
-        x = torch.relu(x if self.norm is None else self.norm(x, mask))
-        # After the ReLU a zero wins no maximum, so that pooling sees no padding either.
-        return self.dropout(self.pool(x if mask is None else x * mask))
-
 
 class _Flatten(nn.Module):
-    """Every frame's values side by side."""
+    """Concatenate the values of all frames."""
 
     def forward(self, x: Tensor, mask: None) -> Tensor:
         return x.flatten(1)

@@ -19,11 +19,6 @@ RATE = 8000
 SECONDS = (0.5, 1.0, 0.75, 0.25)
 
 
-@parametrize_with_checks([AudioLoader(), AudioLoader(sample_rate=None, n_jobs=2)])
-def test_scikit_learn_agrees(estimator, check):
-    check(estimator)
-
-
 @pytest.fixture
 def paths(tmp_path):
     """Four files of unequal lengths at one rate."""

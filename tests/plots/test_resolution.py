@@ -139,5 +139,5 @@ def test_no_resolution_layer():
     ):
         ResolutionDisplay.from_estimator(model, X[0])
     other = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(ValueError, match=r"got LogisticRegression.*DiffResNet\(rate=0.5"):
+    with pytest.raises(ValueError, match=r"got LogisticRegression.*DiffResNet\(reduction_rate=0.5"):
         ResolutionDisplay.from_estimator(other, X[0])

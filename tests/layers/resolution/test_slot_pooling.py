@@ -3,9 +3,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skaudio.layers import slot_pooling
-from skaudio.layers.slot_pooling import pool_slots
-from skaudio.layers.warping import assign_slots, overlap_matrix
+from skaudio.layers.resolution import slot_pooling
+from skaudio.layers.resolution.slot_pooling import pool_slots
+from skaudio.layers.resolution.warping import assign_slots, overlap_matrix
 
 SCORES = [0.0, 1e-9, 0.1, 0.25, 1 / 3, 0.5, 0.999999, 1.0]
 

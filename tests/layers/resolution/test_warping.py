@@ -4,8 +4,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from skaudio.layers.frame_scoring import normalise_scores
-from skaudio.layers.warping import assign_slots, overlap_matrix, slot_sums
+from skaudio.layers.resolution.scoring import normalise_scores
+from skaudio.layers.resolution.warping import assign_slots, overlap_matrix, slot_sums
 
 
 def overlaps(score, n_slots):

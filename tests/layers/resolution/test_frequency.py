@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.diffres_frequency import DiffResF, DiffResTF
+from skaudio.layers.resolution.diffres import DiffRes
+from skaudio.layers.resolution.frequency import DiffResF, DiffResTF
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "diffres.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "diffres.npz")
 MAPS = ["avgpool", "maxpool", "resolution_enc"]
 
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from skaudio.layers import MultiscaleConv2d
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "mts.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "mts.npz")
 CASES = sorted({key.split("/")[0] for key in GOLDEN})
 FACTORS = [(0.5, 1.0), (0.7, 1.3), (2.0, 1.0)]
 
@@ -433,6 +433,45 @@ def test_the_published_training_loop():
     assert losses[-1] < 0.3 * losses[0]
     assert shares.shape == (3,)
     assert shares.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+# Exporting
+
+
+@pytest.mark.parametrize("kernel_update", ["averaged", "tied"])
+@pytest.mark.parametrize("output_type", ["pooled_map", "concat_fmaps", "interleave_chdim"])
+def test_an_exported_layer_takes_batches_of_any_size(output_type, kernel_update):
+    layer = make(output_type=output_type, kernel_update=kernel_update, padding="same").eval()
+    batch = torch.export.Dim("batch", max=64)
+    exported = torch.export.export(layer, (noise(2, 2, 14, 10),), dynamic_shapes=({0: batch},))
+    for n_clips in (1, 2, 7):
+        x = noise(n_clips, 2, 14, 10, seed=n_clips)
+        torch.testing.assert_close(exported.module()(x), layer(x))
+
+
+def test_an_exported_layer_has_the_gradient_of_tied_kernels():
+    layer = make(kernel_update="tied")
+    x = noise(3, 2, 14, 10)
+    exported = torch.export.export(layer, (x,)).module()
+    grads = []
+    for module in (exported, layer):
+        layer.zero_grad()
+        module(x).square().sum().backward()
+        grads.append({name: w.grad.clone() for name, w in module.named_parameters()})
+    torch.testing.assert_close(*grads)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_exporting_leaves_the_layer_as_it_was(training):
+    layer = make().train(training)
+    x = noise(2, 2, 24, 12)
+    layer(x)
+    before = layer.get_stretch_percs()
+    torch.export.export(layer, (noise(1, 2, 14, 10),))
+    np.testing.assert_array_equal(layer.get_stretch_percs(), before)
+    layer.update_kernels()
+    assert type(layer.weight) is nn.Parameter
+    torch.testing.assert_close(layer(x), KernelPerBranch(layer)(x))
 
 
 # Precision and devices

@@ -10,13 +10,12 @@ import pytest
 import torch
 from torch import nn
 
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.frame_scoring import normalise_scores
-from skaudio.layers.guide_loss import ENERGY_TOLERANCE, GUIDE_THRESHOLD
-from skaudio.layers.slot_pooling import pool_slots
-from skaudio.layers.warping import assign_slots, overlap_matrix, slot_sums
+from skaudio.layers.resolution.diffres import DiffRes
+from skaudio.layers.resolution.scoring import ENERGY_TOLERANCE, GUIDE_THRESHOLD, normalise_scores
+from skaudio.layers.resolution.slot_pooling import pool_slots
+from skaudio.layers.resolution.warping import assign_slots, overlap_matrix, slot_sums
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "diffres.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "diffres.npz")
 WHOLE = ["half_64", "silence_64", "mild_64"]
 MAPS = ["avgpool", "maxpool", "resolution_enc"]
 cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -253,7 +252,7 @@ def test_maps_are_views_that_may_be_changed():
 
 LONG_CLIP = """
 import resource, torch
-from skaudio.layers.diffres import DiffRes
+from skaudio.layers.resolution.diffres import DiffRes
 torch.set_num_threads(1)
 model = DiffRes(30_000, 4, 0.75)
 model(torch.randn(1, 300, 4))["feature"].sum().backward()

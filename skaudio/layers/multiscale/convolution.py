@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skaudio.layers._branch_maps import (
+from skaudio.layers.multiscale.branch_maps import (
     Branch,
     branch_maximum,
     resize_map,
     with_shared_gradient,
 )
-from skaudio.layers._kernel_stretching import KernelStretch
+from skaudio.layers.multiscale.kernel_stretching import KernelStretch
 
 __all__ = ["MultiscaleConv2d"]
 
@@ -261,6 +261,8 @@ class MultiscaleConv2d(nn.Conv2d):
 
     def _remember(self, x: Tensor, training: bool, stretched: bool) -> None:
         """Keep what :meth:`get_stretch_percs` and :meth:`update_kernels` will ask for."""
+        if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
+            return  # Exporting: these tensors hold no numbers and mean nothing after the trace.
         weight = self.weight.detach().clone()
         bias = None if self.bias is None else self.bias.detach().clone()
         self._last = _LastForward(x.detach(), weight, bias, stretched)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from skaudio.layers._once import differentiable_once
+from skaudio.layers.autograd import refuse_second_derivative
 
 __all__ = ["Branch", "branch_maximum", "resize_map", "with_shared_gradient"]
 
@@ -101,7 +101,7 @@ class _BranchMaximum(torch.autograd.Function):
         ctx: Any, plan: list[Branch], size: tuple[int, ...], bias: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         inputs, kernels = tensors[: len(plan)], tensors[len(plan) :]
-        best = inputs[0].new_empty((len(inputs[0]), len(kernels[0]), *size))
+        best = inputs[0].new_empty((inputs[0].shape[0], kernels[0].shape[0], *size))
         winner = torch.empty_like(best, dtype=torch.uint8)
         with torch.autocast(best.device.type, enabled=False):
             for part in _cacheable_parts(best):
@@ -116,7 +116,7 @@ class _BranchMaximum(torch.autograd.Function):
         return best, winner
 
     @staticmethod
-    @differentiable_once("MultiscaleConv2d")
+    @refuse_second_derivative("MultiscaleConv2d")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         winner, *tensors = ctx.saved_tensors
         n_branches = len(ctx.plan)
@@ -160,7 +160,7 @@ class _SharedGradient(torch.autograd.Function):
         return base.view_as(base)
 
     @staticmethod
-    @differentiable_once("MultiscaleConv2d")
+    @refuse_second_derivative("MultiscaleConv2d")
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         n_branches = len(ctx.plan)
         inputs, kernels = ctx.saved_tensors[:n_branches], ctx.saved_tensors[n_branches:]
@@ -182,14 +182,18 @@ def _plan(branches: Sequence[Branch]) -> list[Branch]:
 
 
 def _running_maximum(maps: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
-    """Maximum over fresh maps and, as numbers of their own type, which one it came from."""
+    """Compute the maximum over fresh maps and, as numbers of their dtype, where it came from."""
     best = next(maps)
     winner = torch.zeros_like(best)
     for place, fmap in enumerate(maps, start=1):
-        # Comparing into numbers instead of booleans is vectorised, and places only rise.
+        # Comparing into numbers takes a third of the time of comparing into booleans and counting
+        # with those: only the former is vectorised from end to end.
         won = torch.ge(fmap, best, out=torch.empty_like(best))
-        torch.maximum(winner, won.mul_(place), out=winner)
-        torch.maximum(best, fmap, out=best)
+        # Places rise from map to map, so that the largest is the last one to have won. The
+        # in-place clamp is a maximum into existing memory which, unlike maximum(out=), autograd
+        # can follow: an exported program runs these lines without the hand-written backward.
+        winner.clamp_min_(won.mul_(place))
+        best.clamp_min_(fmap)
     return best, winner
 
 
@@ -219,11 +223,11 @@ def _weighted(fmap: Tensor, weight: float) -> Tensor:
 
 
 def _cacheable_parts(x: Tensor) -> list[slice]:
-    """Slices of the batch, in which a map stays in the cache; the whole of it off the CPU."""
-    batch = max(1, len(x))
-    step = (
-        batch if x.device.type != "cpu" else max(1, _CACHEABLE_CELLS * batch // max(1, x.numel()))
-    )
+    """Slices of the batch small enough that the part of a map `x` stays in the cache."""
+    # An accelerator has no use for small parts, and a traced program must fit any batch size.
+    if x.device.type != "cpu" or torch.compiler.is_compiling():
+        return [slice(None)]
+    step = max(1, _CACHEABLE_CELLS * len(x) // max(1, x.numel()))
     return [slice(start, start + step) for start in range(0, len(x), step)]
 
 

@@ -9,15 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.frame_scoring import FrameConvStack
-from skaudio.layers.resolution import kept, real_frames
+from skaudio.layers.resolution.base import count_left, real_frames
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack
 
 __all__ = ["AvgMaxPool", "AvgPool", "ChangeHopSize", "ConvAvgPool", "MaxPool"]
 
 
 class _PoolingBaseline(nn.Module):
-    """The calling convention of :class:`~skaudio.layers.diffres.DiffRes` around one pooling.
+    """The calling convention of :class:`~skaudio.layers.DiffRes` around one pooling.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class _PoolingBaseline(nn.Module):
         learn_pos_emb: bool = False,
     ) -> None:
         super().__init__()
-        kept(in_t_dim, dimension_reduction_rate)
+        count_left(in_t_dim, dimension_reduction_rate)
         self.in_f_dim = in_f_dim
         self.dimension_reduction_rate = dimension_reduction_rate
 
@@ -63,7 +63,7 @@ class _PoolingBaseline(nn.Module):
         Returns
         -------
         dict
-            The keys of :class:`~skaudio.layers.diffres.DiffRes`: ``x``; ``feature`` of shape
+            The keys of :class:`~skaudio.layers.DiffRes`: ``x``; ``feature`` of shape
             ``(batch, 1, M, in_f_dim)``; ``lengths``; ``guide_loss``, ``guide_loss_total`` and
             ``activeness`` of 0; ``avgpool`` and ``maxpool`` where the layer has them; None for
             the others.
@@ -75,7 +75,7 @@ class _PoolingBaseline(nn.Module):
         """
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         maps = self._prepare(x, None if lengths is None else real).transpose(1, 2)
-        left = [kept(size, self.dimension_reduction_rate) for size in sizes]
+        left = [count_left(size, self.dimension_reduction_rate) for size in sizes]
         if len(set(sizes)) == 1:
             pooled = self._pool(maps[..., : sizes[0]], left[0])
         else:

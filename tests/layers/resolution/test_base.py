@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from skaudio.layers.positional import PositionalTable, sinusoids
+from skaudio.layers.resolution.base import PositionalTable, sinusoids
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (5, 2), (30, 7), (11, 64)])

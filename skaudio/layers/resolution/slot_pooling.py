@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from skaudio.layers._once import differentiable_once
-from skaudio.layers.warping import Slots
+from skaudio.layers.autograd import refuse_second_derivative
+from skaudio.layers.resolution.warping import Slots
 
 __all__ = ["pool_slots"]
 
@@ -82,21 +82,21 @@ class _PoolSlots(torch.autograd.Function):
         maps = x.new_empty(len(x), n_maps, tail.shape[1], x.shape[2])
         total = torch.empty_like(head)
         for group in _groups(x, head, tail, slot, crossing):
-            average, maximum, *encoding = maps[group.clips, :, group.slots].unbind(1)
+            into = maps[group.clips, :, group.slots]  # clip, map, slot, feature
             if table is not None:
-                encoding[0].copy_(group.sums(group.positions(table).times(group.weights)))
+                into[:, 2] = group.sums(group.positions(table).times(group.weights))
             power = group.power(x)
             torch.sum(power.inside, 2, out=total[group.clips, group.frames])
             weighted = power.times_(group.weights)
-            average.copy_(group.sums(weighted).add_(LOG_FLOOR).log_())
-            maximum.copy_(group.maxima(weighted).mul_(gain).add_(LOG_FLOOR).log_())
+            into[:, 0] = group.sums(weighted).add_(LOG_FLOOR).log_()
+            into[:, 1] = group.maxima(weighted).mul_(gain).add_(LOG_FLOOR).log_()
         ctx.save_for_backward(x, table, head, tail, slot, crossing)
         ctx.gain = gain
         ctx.mark_non_differentiable(total)
         return maps, total
 
     @staticmethod
-    @differentiable_once("DiffRes")
+    @refuse_second_derivative("DiffRes")
     def backward(ctx: Any, grad: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         x, table, head, tail, slot, crossing = ctx.saved_tensors
         grad_x = torch.empty_like(x) if ctx.needs_input_grad[0] else None

@@ -5,16 +5,16 @@ import pytest
 import torch
 from torch import nn
 
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.pooling_baselines import (
+from skaudio.layers.resolution.baselines import (
     AvgMaxPool,
     AvgPool,
     ChangeHopSize,
     ConvAvgPool,
     MaxPool,
 )
+from skaudio.layers.resolution.diffres import DiffRes
 
-GOLDEN = np.load(Path(__file__).parents[1] / "data" / "diffres.npz")
+GOLDEN = np.load(Path(__file__).parents[2] / "data" / "diffres.npz")
 ALL = [AvgPool, MaxPool, AvgMaxPool, ConvAvgPool, ChangeHopSize]
 
 

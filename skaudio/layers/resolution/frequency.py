@@ -8,18 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.diffres import DiffRes, name_maps, name_scores
-from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
-from skaudio.layers.positional import PositionalTable
-from skaudio.layers.resolution import (
+from skaudio.layers.resolution.base import (
+    PositionalTable,
     ResolutionLayer,
     adopt_original_names,
-    kept,
+    count_left,
     real_frames,
-    wide,
 )
-from skaudio.layers.warping import slot_sums
+from skaudio.layers.resolution.diffres import DiffRes, name_maps, name_scores
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
+from skaudio.layers.resolution.warping import slot_sums
 
 __all__ = ["DiffResF", "DiffResTF"]
 
@@ -107,11 +106,12 @@ class DiffResF(ResolutionLayer):
         """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         frames = torch.tensor(sizes, device=x.device)
-        raw = torch.sigmoid(wide(self.scorer(self._pool_time(x, sizes))))[..., 0]
-        log_power = wide(x).masked_fill(~real[..., None], float("-inf")).transpose(1, 2)
-        bands = torch.ones_like(raw, dtype=torch.bool)
+        logits = self.scorer(self._pool_time(x, sizes))[..., 0]
+        # No power: what is summed over the frames of a band does not change.
+        log_power = x.masked_fill(~real[..., None], float("-inf")).transpose(1, 2)
+        bands = torch.ones_like(logits, dtype=torch.bool)
         sizes = [self.in_f_dim] * len(x)
-        warped = self.warp(log_power, raw, frames[:, None], bands, sizes, encode)
+        warped = self.warp(log_power, logits, frames[:, None], bands, sizes, encode)
         return warped | {"lengths": frames}
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
@@ -174,7 +174,7 @@ class DiffResTF(nn.Module):
         super().__init__()
         self.dimension_reduction_rate_t = _even_rate(in_t_dim, dimension_reduction_rate_t, "frames")
         self.dimension_reduction_rate_f = _even_rate(in_f_dim, dimension_reduction_rate_f, "bands")
-        bands_left = kept(in_f_dim, self.dimension_reduction_rate_f)
+        bands_left = count_left(in_f_dim, self.dimension_reduction_rate_f)
         self.diffres_f = DiffResF(
             in_t_dim, in_f_dim, self.dimension_reduction_rate_f, learn_pos_emb, hidden_t
         )
@@ -238,8 +238,8 @@ class DiffResTF(nn.Module):
 
 def _even_rate(size: int, rate: float, what: str) -> float:
     """Round a rate so that an even number remains (of a single one, that one)."""
-    n_kept = kept(size, rate, what)
-    if n_kept % 2 == 0:
+    n_left = count_left(size, rate, what)
+    if n_left % 2 == 0:
         return rate
-    even = n_kept + 1 if n_kept < size else max(n_kept - 1, 1)
+    even = n_left + 1 if n_left < size else max(n_left - 1, 1)
     return 1 - even / size

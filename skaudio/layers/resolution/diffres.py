@@ -5,12 +5,11 @@ from __future__ import annotations
 from os import PathLike
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from skaudio.layers._resolution_pictures import draw_clips
-from skaudio.layers.frame_scoring import FrameConvStack, scorer_widths
-from skaudio.layers.resolution import ResolutionLayer, real_frames, wide
+from skaudio.layers.resolution.base import ResolutionLayer, real_frames
+from skaudio.layers.resolution.pictures import draw_clips
+from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
 
 __all__ = ["DiffRes"]
 
@@ -67,7 +66,7 @@ class DiffRes(ResolutionLayer):
     Examples
     --------
     >>> import torch
-    >>> from skaudio.layers.diffres import DiffRes
+    >>> from skaudio.layers.resolution.diffres import DiffRes
     >>> model = DiffRes(in_t_dim=100, in_f_dim=64, dimension_reduction_rate=0.75)
     >>> model(torch.randn(2, 100, 64))["feature"].shape
     torch.Size([2, 3, 25, 64])
@@ -115,7 +114,7 @@ class DiffRes(ResolutionLayer):
               beyond hold ln(1e-12) and 0;
             - ``guide_loss``: a scalar to add to the loss;
             - ``guide_loss_total``, ``activeness``, ``score_mask``: see
-              :func:`~skaudio.layers.guide_loss.guide_terms`; the last of shape
+              :func:`~skaudio.layers.resolution.scoring.guide_terms`; the last of shape
               ``(batch, n_frames, 1)``.
 
         Raises
@@ -135,8 +134,8 @@ class DiffRes(ResolutionLayer):
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         padded = None if lengths is None else real
         log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
-        raw = torch.sigmoid(wide(self.scorer(log_power, padded)))[..., 0]
-        return self.warp(wide(log_power), raw, self.in_f_dim, real, sizes, encode)
+        logits = self.scorer(log_power, padded)[..., 0]
+        return self.warp(log_power, logits, self.in_f_dim, real, sizes, encode)
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
         """Draw score, spectrogram, warped spectrogram and resolution encoding of each clip.

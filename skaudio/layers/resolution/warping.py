@@ -72,7 +72,7 @@ def assign_slots(score: Tensor, n_slots: Tensor, max_slots: int) -> Slots:
 def slot_sums(features: Tensor, slots: Slots) -> Tensor:
     """Weighted sum of the frames in each slot, of any features.
 
-    What is pooled as power goes through :func:`~skaudio.layers.slot_pooling.pool_slots`.
+    What is pooled as power goes through :func:`~skaudio.layers.resolution.slot_pooling.pool_slots`.
 
     Parameters
     ----------
