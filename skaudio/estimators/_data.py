@@ -103,7 +103,8 @@ class FileClips:
         with ThreadPoolExecutor(max(1, n_readers)) as pool:
             infos = list(pool.map(probe, paths))
         self.lengths = np.array([info.n_samples_at(sample_rate) for info in infos], dtype=np.int64)
-        warn_of_upsampling(paths, [info.sample_rate for info in infos], sample_rate)
+        rates = [info.sample_rate for info in infos]
+        warn_of_upsampling(paths, rates, sample_rate, stacklevel=7)  # points to the user's call
 
     def __len__(self) -> int:
         return len(self.paths)
