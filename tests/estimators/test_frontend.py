@@ -16,8 +16,7 @@ from skorch.callbacks import Callback
 from skaudio.audio import AudioLoader
 from skaudio.augmentation import AdditiveNoise, TimeMask, make_chain
 from skaudio.datasets import make_tones
-from skaudio.estimators import AudioClassifier
-from skaudio.estimators import _data
+from skaudio.estimators import AudioClassifier, _data
 from skaudio.estimators._data import FileClips
 from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
 from skaudio.features import MFCC, LogMelSpectrogram
