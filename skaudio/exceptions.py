@@ -1,4 +1,4 @@
-"""Errors and warnings that are skaudio's own."""
+"""Errors and warnings that skaudio defines."""
 
 __all__ = [
     "AudioFormatError",
@@ -19,7 +19,7 @@ class AudioFormatError(ValueError):
 
 
 class SampleRateError(AudioFormatError):
-    """A sound file was recorded at another rate than the one expected."""
+    """A clip has another sample rate than the one expected."""
 
 
 class DamagedFileError(ValueError):
