@@ -85,7 +85,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     _parameter_constraints: dict = {
         "network": [None, HasMethods("build"), callable],
-        "frontend": [None, HasMethods("layer_arguments")],
+        "frontend": [None, HasMethods("transform")],
         "crop": [None, Interval(Real, 0, None, closed="neither")],
         "crop_aggregation": [StrOptions({"center", "mean"})],
         "augmentation": [None, HasMethods("apply"), list, tuple],

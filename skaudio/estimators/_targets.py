@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.class_weight import compute_class_weight
@@ -73,6 +74,13 @@ class Target(ABC):
         """
         if weight is None:
             return None
+        with np.errstate(over="ignore"):
+            mean = weight.mean()
+        if not np.isfinite(mean):
+            raise ValueError(
+                f"sample_weight and class_weight give clips weights up to {weight.max():.3g}, "
+                "whose sum overflows. Divide them by a constant: only their ratios matter."
+            )
         if rescale and not weight.any():
             raise ValueError(
                 "All clips weigh 0 after class_weight, so that nothing would be learned. Raise "
@@ -80,7 +88,7 @@ class Target(ABC):
             )
         if np.all(weight == (weight[0] if rescale else 1)):
             return None
-        return weight / weight.mean() if rescale else weight
+        return weight / mean if rescale else weight
 
 
 @dataclass(frozen=True)
@@ -107,7 +115,7 @@ class ClassTarget(Target):
     stratifies: ClassVar[bool] = True
 
     def check(self, y: Any, name: str = "y") -> NDArray:
-        y = column_or_1d(y, warn=True)
+        y = _sortable(column_or_1d(y, warn=True), name)
         assert_all_finite(y, input_name=name)
         check_classification_targets(y)
         return y
@@ -231,8 +239,9 @@ class NumberTarget(Target):
         if before is not None:
             return before
         columns = y.reshape(len(y), -1)
-        mean = np.average(columns, axis=0, weights=weight)
-        deviation = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean = np.average(columns, axis=0, weights=weight)
+            deviation = np.sqrt(np.average((columns - mean) ** 2, axis=0, weights=weight))
         if not np.isfinite(deviation).all():
             largest = np.abs(columns).max()
             raise ValueError(
@@ -277,6 +286,28 @@ class NumberTarget(Target):
     def first_bias(self, target: NDArray, weight: NDArray | None) -> NDArray[np.float64]:
         """Return zeros: the mean, once standardised."""
         return np.zeros(self.n_outputs)
+
+
+def _sortable(labels: NDArray, name: str) -> NDArray:
+    """Return labels held as objects in a dtype that can be sorted, if they are of one kind."""
+    if labels.dtype != object:
+        return labels
+    missing = np.flatnonzero(pd.isna(labels))
+    if len(missing):
+        raise ValueError(
+            f"{name} has no label for clip {missing[0]}, but {labels[missing[0]]!r}. Add the label "
+            "or leave the clip out."
+        )
+    texts = [isinstance(label, str) for label in labels]
+    if all(texts):
+        return labels
+    if any(texts):
+        i, j = texts.index(True), texts.index(False)
+        raise ValueError(
+            f"{name} mixes text and other labels, such as {labels[i]!r} of clip {i} and "
+            f"{labels[j]!r} of clip {j}, which have no common order. Make all of them text."
+        )
+    return np.array(labels.tolist())
 
 
 def _balance(target: NDArray, weight: NDArray | None, n_classes: int) -> NDArray[np.float64]:

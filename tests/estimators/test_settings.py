@@ -373,3 +373,50 @@ def test_probability_falls_with_the_distance_in_rank(tiny, features):
     low = model.predict_proba(X[y == "low"]).mean(axis=0)
     by_level = dict(zip(model.classes_, low, strict=True))
     assert by_level["low"] > by_level["medium"] > by_level["high"]
+
+
+# ---------------------------------------------------------------------- labels and numbers
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda y: np.array(y, dtype=object),
+        lambda y: pd.Series(y, dtype="Int64"),
+        lambda y: pd.Series(y, dtype="category"),
+        lambda y: [np.int8(label) for label in y],
+    ],
+    ids=["object", "Int64", "category", "int8"],
+)
+def test_numbers_in_any_object_are_labels(tiny, features, form):
+    y = [3 + label for label in np.arange(48) % 3]
+    model = classifier(tiny).fit(features[0], form(y))
+    assert model.classes_.tolist() == [3, 4, 5]
+    assert set(model.predict(features[0]).tolist()) <= {3, 4, 5}
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (
+            ["dog", 1] * 24,
+            "y mixes text and other labels, such as .dog. of clip 0 and 1 of clip 1",
+        ),
+        ([1, None] * 24, "y has no label for clip 1, but None"),
+        (pd.Series(["dog", pd.NA] * 24, dtype="string"), "y has no label for clip 1, but <NA>"),
+        (pd.Series([1, pd.NA] * 24, dtype="Int64"), "y has no label for clip 1|NaN|missing"),
+    ],
+    ids=["mixed", "None", "NA", "Int64"],
+)
+def test_labels_that_are_none(tiny, features, labels, message):
+    y = labels if isinstance(labels, pd.Series) else np.array(labels, dtype=object)
+    with pytest.raises(ValueError, match=message):
+        classifier(tiny).fit(features[0], y)
+
+
+def test_weights_and_targets_that_overflow(tiny, features):
+    X, y = features
+    with pytest.raises(ValueError, match=r"weights up to 1e\+308, whose sum overflows. Divide"):
+        classifier(tiny).fit(X, y, sample_weight=np.full(48, 1e308))
+    with pytest.raises(ValueError, match=r"y holds values up to 1e\+200, whose squares"):
+        AudioRegressor(tiny).fit(X, np.arange(48) * 1e200 / 47)
