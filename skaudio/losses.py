@@ -260,11 +260,7 @@ class ConcordanceLoss(nn.Module):
 
 
 def _log_prob(logits: Tensor) -> Tensor:
-    return torch.log_softmax(logits, dim=1, dtype=_at_least_single(logits.dtype))
-
-
-def _at_least_single(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+    return torch.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -279,7 +275,7 @@ def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"ConcordanceLoss: the output has shape {tuple(output.shape)}, but the target has "
             f"{tuple(target.shape)}. Both need (batch, n_targets)."
         )
-    dtype = _at_least_single(torch.promote_types(output.dtype, target.dtype))
+    dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
     origin = target[:1].to(dtype)
     return output.to(dtype) - origin, target.to(dtype) - origin
 
