@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence, Set
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
@@ -24,19 +24,11 @@ from tqdm import tqdm
 from skaudio._artifacts import hash_value
 from skaudio._validation import (
     CallbackSupportMixin,
-    Clips,
     HasMethods,
     Interval,
     StrOptions,
-    check_features,
-    check_paths,
-    check_sample_weight,
     check_seed,
-    check_waveforms,
     fit_context,
-    holds_paths,
-    is_path,
-    with_bands,
     with_callbacks,
 )
 from skaudio.augmentation import make_chain
@@ -44,14 +36,15 @@ from skaudio.estimators._batches import EqualLengthBatches, Segments
 from skaudio.estimators._callbacks import EpochTasks
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import (
-    ArrayClips,
     ClipSource,
     Dataset,
-    FileClips,
+    check_clips,
+    make_training_set,
+    make_validation_set,
     search_has_groups,
     split_dataset,
 )
-from skaudio.estimators._module import Architecture, build_frontend
+from skaudio.estimators._module import Architecture, check_frontend
 from skaudio.estimators._net import AudioNet, StepSettings, choose_device
 from skaudio.estimators._optimization import (
     OPTIMIZERS,
@@ -66,9 +59,6 @@ from skaudio.exceptions import AudioFormatError, SkaudioWarning
 from skaudio.networks.building import default_network, fill_in_default
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
-
-# More columns than this look like samples of a waveform rather than frames of a feature.
-_MANY_FRAMES = 4000
 
 
 class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
@@ -227,7 +217,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_options()
         fresh = not (self.warm_start and hasattr(self, "net_"))
         target, training = self._check_data(X, y, sample_weight, groups, fresh=fresh)
-        validation = self._check_validation(target, X_val, y_val, groups_val, training.groups)
+        validation = self._check_validation(target, X_val, y_val, groups_val, training)
         checkpoints = self._open_checkpoints(training, validation) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
         if validation is None and self.early_stopping:
@@ -290,7 +280,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     f"{name}={value.__name__}()."
                 )
         if self.frontend is not None:
-            build_frontend(self.frontend)  # refuses transformers that no layer computes
+            check_frontend(self.frontend)
         elif self.crop is not None:
             raise ValueError(
                 f"crop={self.crop} is in seconds, but ready-made features have no seconds. Pass "
@@ -307,81 +297,43 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self, X: Any, y: Any, sample_weight: Any, groups: Any, *, fresh: bool, rescale: bool = True,
         **known: Any,
     ) -> tuple[Target, Dataset]:  # fmt: skip
-        """Check clips, targets, weights and groups; leave out clips of weight zero."""
+        """Check clips and what is known of them; learn how targets are encoded."""
         if y is None:
             raise ValueError(
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
         source = self._check_clips(X, reset=fresh)
+        before = None if fresh else self.target_
         target = self._new_target(y, **known)
-        y = target.check(y)
-        _check_lengths(source, y)
-        groups = _check_groups(groups, y)
-        weight = None
-        if sample_weight is not None:
-            weight = check_sample_weight(sample_weight, source)
-            kept = np.flatnonzero(weight)
-            source, y, weight = source.subset(kept), y[kept], weight[kept]
-            groups = None if groups is None else groups[kept]
-        target = target.learn(y, weight, None if fresh else self.target_)
-        encoded = target.encode(y)
-        return target, Dataset(
-            source, encoded, target.weigh(encoded, weight, rescale=rescale), groups
+        return make_training_set(
+            source, y, target, sample_weight, groups, before=before, rescale=rescale
         )
 
     def _check_validation(
-        self, target: Target, X: Any, y: Any, groups: Any, training_groups: NDArray | None
+        self, target: Target, X: Any, y: Any, groups: Any, training: Dataset
     ) -> Dataset | None:
-        """Check the user's own validation clips, weighed by class as those of the training."""
-        if X is None and y is None:
-            if groups is not None:
-                raise ValueError(
-                    "groups_val came without X_val and y_val: pass these as well, or leave it out."
-                )
-            if self.lr_schedule == "staged" and not self.early_stopping:
-                raise ValueError(
-                    "lr_schedule='staged' ends its stages by validation, but there is none. Set "
-                    "early_stopping=True, or pass X_val and y_val."
-                )
-            return None
-        if X is None or y is None:
+        """Check the user's own validation clips."""
+        if (X is None) != (y is None):
             raise ValueError("X_val and y_val go together: pass both or neither.")
-        source = self._check_clips(X, reset=False)
-        y = target.check(y, "y_val")
-        _check_lengths(source, y, "_val")
-        groups = _check_groups(groups, y, "_val")
-        if groups is not None and training_groups is not None:
-            _warn_of_shared(training_groups, groups)
-        encoded = target.encode(y, "y_val")
-        return Dataset(source, encoded, target.weigh(encoded, None), groups)
+        if X is not None:
+            source = self._check_clips(X, reset=False)
+            return make_validation_set(source, y, target, groups, training)
+        if groups is not None:
+            raise ValueError(
+                "groups_val came without X_val and y_val: pass these as well, or leave it out."
+            )
+        if self.lr_schedule == "staged" and not self.early_stopping:
+            raise ValueError(
+                "lr_schedule='staged' ends its stages by validation, but there is none. Set "
+                "early_stopping=True, or pass X_val and y_val."
+            )
+        return None
 
     def _check_clips(self, X: Any, *, reset: bool) -> ClipSource:
         """Pass clips of any form through the gate."""
-        if isinstance(X, (Iterator, Set)):
-            raise AudioFormatError(
-                f"Expected an array or a list of clips or paths, got a {type(X).__name__}. Pass "
-                "list(X)."
-            )
-        if is_path(X) or holds_paths(X):
-            return self._check_files(X, reset=reset)
-        if self.frontend is not None:
-            return ArrayClips(check_waveforms(self, X, reset=reset))
-        clips = check_features(self, X, reset=reset)
-        _warn_of_waveforms(clips)
-        return ArrayClips(with_bands(clips))
-
-    def _check_files(self, X: Any, *, reset: bool) -> FileClips:
-        if self.frontend is None:
-            raise AudioFormatError(
-                f"{type(self).__name__} got paths, but expected features. Pass "
-                "frontend=LogMelSpectrogram(...) to read the files while training, or put "
-                "AudioLoader() and LogMelSpectrogram() before it in a Pipeline."
-            )
-        if reset and hasattr(self, "n_features_in_"):
-            del self.n_features_in_
-        n_readers = effective_n_jobs(self.n_jobs)
-        return FileClips(check_paths(X), self.frontend.sample_rate, n_readers)
+        sample_rate = None if self.frontend is None else self.frontend.sample_rate
+        return check_clips(self, X, sample_rate, effective_n_jobs(self.n_jobs), reset=reset)
 
     # ----------------------------------------------------------------------------- training
 
@@ -577,51 +529,6 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     means = np.zeros((len(counts), values.shape[1]))
     np.add.at(means, clip, values)
     return means / counts[:, np.newaxis]
-
-
-def _check_lengths(source: ClipSource, y: NDArray, suffix: str = "") -> None:
-    if len(y) != len(source):
-        raise ValueError(
-            f"X{suffix} has {len(source)} clips, but y{suffix} has {len(y)} entries: pass one for "
-            "each clip."
-        )
-
-
-def _check_groups(groups: Any, y: NDArray, suffix: str = "") -> NDArray | None:
-    """Check that there is one group per clip; `suffix` completes names in messages."""
-    if groups is None:
-        return None
-    groups = np.asarray(groups)
-    if groups.shape != (len(y),):
-        raise ValueError(
-            f"groups{suffix} has shape {groups.shape}, but y{suffix} has {len(y)} entries: pass "
-            "one for each."
-        )
-    return groups
-
-
-def _warn_of_shared(groups: NDArray, groups_val: NDArray) -> None:
-    shared = np.intersect1d(groups, groups_val).tolist()
-    if shared:
-        warnings.warn(
-            f"{len(shared)} group(s) are in both groups and groups_val, such as {shared[0]!r}: "
-            "validation scores will be too high. Validate on other groups.",
-            SkaudioWarning,
-            stacklevel=5,
-        )
-
-
-def _warn_of_waveforms(clips: Clips) -> None:
-    """Warn if one-band features are so long that they look like waveforms."""
-    longest = max(clip.shape[-1] if clip.ndim == 1 else 0 for clip in clips)
-    if longest > _MANY_FRAMES:
-        warnings.warn(
-            f"X has clips of {longest} values, which are taken for frames of one band, but look "
-            "like waveforms. Pass frontend=LogMelSpectrogram(...), or put one before the estimator "
-            "in a Pipeline.",
-            SkaudioWarning,
-            stacklevel=6,
-        )
 
 
 def _start_head(module: torch.nn.Module, network: Any, target: Target, training: Dataset) -> None:

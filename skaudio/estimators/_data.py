@@ -1,9 +1,10 @@
-"""Clips in memory or in files, and data sets of them: with targets, weights and groups."""
+"""From what a user passes to data sets: clips with targets, weights and groups."""
 
 from __future__ import annotations
 
 import inspect
 import warnings
+from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,12 +19,36 @@ from sklearn.model_selection import (
 )
 
 from skaudio._artifacts import identify_file
-from skaudio._validation import Clips
+from skaudio._validation import (
+    Clips,
+    check_features,
+    check_paths,
+    check_sample_weight,
+    check_waveforms,
+    holds_paths,
+    is_path,
+    with_bands,
+)
 from skaudio.audio import probe, read, warn_of_upsampling
+from skaudio.estimators._targets import Target
+from skaudio.exceptions import AudioFormatError, SkaudioWarning
 
-__all__ = ["ArrayClips", "ClipSource", "Dataset", "FileClips", "search_has_groups", "split_dataset"]
+__all__ = [
+    "ArrayClips",
+    "ClipSource",
+    "Dataset",
+    "FileClips",
+    "check_clips",
+    "make_training_set",
+    "make_validation_set",
+    "search_has_groups",
+    "split_dataset",
+]
 
 Indices = NDArray[np.int64]
+
+# More columns than this look like samples of a waveform rather than frames of a feature.
+_MANY_FRAMES = 4000
 
 
 class ClipSource(Protocol):
@@ -166,6 +191,97 @@ class Dataset:
         return self.source.identity(), self.target, self.weight, groups
 
 
+def check_clips(
+    estimator: Any, X: Any, sample_rate: int | None, n_readers: int, *, reset: bool
+) -> ClipSource:
+    """Pass clips of any form through the gate.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Learns ``n_features_in_`` when `reset`, and is held to it otherwise.
+    X : features, waveforms or paths
+    sample_rate : int or None
+        Rate in Hz of the front end; None where clips are features.
+    n_readers : int
+        Threads that read files.
+    reset : bool
+        True in ``fit``, False afterwards.
+    """
+    if isinstance(X, (Iterator, Set)):
+        raise AudioFormatError(
+            f"Expected an array or a list of clips or paths, got a {type(X).__name__}. Pass "
+            "list(X)."
+        )
+    if is_path(X) or holds_paths(X):
+        if sample_rate is None:
+            raise AudioFormatError(
+                f"{type(estimator).__name__} got paths, but expected features. Pass "
+                "frontend=LogMelSpectrogram(...) to read the files while training, or put "
+                "AudioLoader() and LogMelSpectrogram() before it in a Pipeline."
+            )
+        if reset and hasattr(estimator, "n_features_in_"):
+            del estimator.n_features_in_
+        return FileClips(check_paths(X), sample_rate, n_readers)
+    if sample_rate is not None:
+        return ArrayClips(check_waveforms(estimator, X, reset=reset))
+    clips = check_features(estimator, X, reset=reset)
+    _warn_of_waveforms(clips)
+    return ArrayClips(with_bands(clips))
+
+
+def make_training_set(
+    source: ClipSource, y: Any, target: Target, sample_weight: Any, groups: Any, *,
+    before: Target | None, rescale: bool,
+) -> tuple[Target, Dataset]:  # fmt: skip
+    """Check what is known of clips, and leave out those of weight zero.
+
+    Parameters
+    ----------
+    source : ClipSource
+    y, sample_weight, groups
+        As they come from the user, one entry per clip.
+    target : Target
+        Not learned yet.
+    before : Target or None
+        What an earlier training has learned.
+    rescale : bool
+        Whether weights are scaled to mean 1.
+
+    Returns
+    -------
+    target : Target
+        Learned.
+    dataset : Dataset
+    """
+    y = target.check(y)
+    _check_lengths(source, y)
+    groups = _check_groups(groups, y)
+    weight = None
+    if sample_weight is not None:
+        weight = check_sample_weight(sample_weight, source)
+        kept = np.flatnonzero(weight)
+        source, y, weight = source.subset(kept), y[kept], weight[kept]
+        groups = None if groups is None else groups[kept]
+    target = target.learn(y, weight, before)
+    encoded = target.encode(y)
+    weight = target.weigh(encoded, weight, rescale=rescale)
+    return target, Dataset(source, encoded, weight, groups)
+
+
+def make_validation_set(
+    source: ClipSource, y: Any, target: Target, groups: Any, training: Dataset
+) -> Dataset:
+    """Check what is known of validation clips; classes weigh what they do in the training."""
+    y = target.check(y, "y_val")
+    _check_lengths(source, y, "_val")
+    groups = _check_groups(groups, y, "_val")
+    if groups is not None and training.groups is not None:
+        _warn_of_shared(training.groups, groups)
+    encoded = target.encode(y, "y_val")
+    return Dataset(source, encoded, target.weigh(encoded, None), groups)
+
+
 def split_dataset(
     dataset: Dataset, fraction: float, seed: int, *, stratify: bool
 ) -> tuple[Dataset, Dataset]:
@@ -248,10 +364,6 @@ def _split_groups(
     return min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=cost)
 
 
-def _class_counts(y: NDArray) -> list[int]:
-    return np.unique(y, return_counts=True)[1].tolist()
-
-
 def search_has_groups() -> bool:
     """Tell whether a search or cross-validation that runs right now was given groups.
 
@@ -266,3 +378,52 @@ def search_has_groups() -> bool:
                 return True
         frame = frame.f_back
     return False
+
+
+def _check_lengths(source: ClipSource, y: NDArray, suffix: str = "") -> None:
+    if len(y) != len(source):
+        raise ValueError(
+            f"X{suffix} has {len(source)} clips, but y{suffix} has {len(y)} entries: pass one for "
+            "each clip."
+        )
+
+
+def _check_groups(groups: Any, y: NDArray, suffix: str = "") -> NDArray | None:
+    """Check that there is one group per clip; `suffix` completes names in messages."""
+    if groups is None:
+        return None
+    groups = np.asarray(groups)
+    if groups.shape != (len(y),):
+        raise ValueError(
+            f"groups{suffix} has shape {groups.shape}, but y{suffix} has {len(y)} entries: pass "
+            "one for each."
+        )
+    return groups
+
+
+def _warn_of_shared(groups: NDArray, groups_val: NDArray) -> None:
+    shared = np.intersect1d(groups, groups_val).tolist()
+    if shared:
+        warnings.warn(
+            f"{len(shared)} group(s) are in both groups and groups_val, such as {shared[0]!r}: "
+            "validation scores will be too high. Validate on other groups.",
+            SkaudioWarning,
+            stacklevel=5,
+        )
+
+
+def _warn_of_waveforms(clips: Clips) -> None:
+    """Warn if one-band features are so long that they look like waveforms."""
+    longest = max(clip.shape[-1] if clip.ndim == 1 else 0 for clip in clips)
+    if longest > _MANY_FRAMES:
+        warnings.warn(
+            f"X has clips of {longest} values, which are taken for frames of one band, but look "
+            "like waveforms. Pass frontend=LogMelSpectrogram(...), or put one before the estimator "
+            "in a Pipeline.",
+            SkaudioWarning,
+            stacklevel=6,
+        )
+
+
+def _class_counts(y: NDArray) -> list[int]:
+    return np.unique(y, return_counts=True)[1].tolist()

@@ -17,7 +17,7 @@ import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
 from skaudio.networks.building import build_network, takes_lengths
 
-__all__ = ["Architecture", "ClipModule", "build_frontend"]
+__all__ = ["Architecture", "ClipModule", "check_frontend"]
 
 _LAYERS: dict[Any, Callable[..., nn.Module]] = {
     features.LogMelSpectrogram: layers.LogMel,
@@ -67,7 +67,7 @@ class Architecture:
             Samples (with a front end) or frames of every clip; None where they differ.
         """
         if frontend is not None:
-            layer = build_frontend(frontend)
+            layer = _build_frontend(frontend)
             n_bands = layer.n_bands
             length = None if length is None else layer.n_frames(length)
         return cls(_frozen(network), _frozen(frontend), n_bands, n_outputs, length)
@@ -75,22 +75,25 @@ class Architecture:
     def build(self) -> ClipModule:
         """Build the module, its weights drawn from torch's global generator."""
         network = build_network(self.network, self.n_bands, self.n_outputs, self.n_frames)
-        frontend = None if self.frontend is None else build_frontend(self.frontend)
+        frontend = None if self.frontend is None else _build_frontend(self.frontend)
         sample_rate = None if self.frontend is None else self.frontend.sample_rate
         return ClipModule(network, self.n_outputs, frontend, sample_rate)
 
 
-def build_frontend(transformer: Any) -> Any:
-    """Build the layer that computes what a transformer computes.
+def _build_frontend(transformer: Any) -> Any:
+    """Build the layer that computes what a transformer computes."""
+    return _layer_of(transformer)(**transformer.layer_arguments())
 
-    Raises
-    ------
-    TypeError
-        If there is no such layer.
-    """
+
+def check_frontend(transformer: Any) -> None:
+    """Raise a TypeError unless there is a layer that computes what a transformer computes."""
+    _layer_of(transformer)
+
+
+def _layer_of(transformer: Any) -> Callable[..., nn.Module]:
     for kind, layer in _LAYERS.items():
         if isinstance(transformer, kind):
-            return layer(**transformer.layer_arguments())
+            return layer
     names = ", ".join(kind.__name__ for kind in _LAYERS)
     raise TypeError(
         f"frontend is {transformer!r}, but expected one of {names}. Put other transformers before "
