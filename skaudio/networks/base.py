@@ -56,7 +56,7 @@ class NetworkModule(Protocol):
         Parameters
         ----------
         x : Tensor of shape (batch, n_channels, n_bands, n_frames)
-            Features, padded behind to the longest clip of the batch.
+            Features, padded at the end to the longest clip of the batch.
         lengths : Tensor of shape (batch,), optional
             Frames of each clip, integers; None where nothing is padding. The logits of a clip
             must not depend on its padding. A `forward` without an argument of this name is

@@ -1,4 +1,4 @@
-"""DiffRes in front of any other network."""
+"""DiffRes before any other network."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from skaudio.networks.building import build_network, fill_in_default, takes_leng
 __all__ = ["DiffResNet"]
 
 NATURAL_LOG = {"db": math.log(10) / 10, "ln": 1.0}
-"""What turns each input scale into the natural logarithm of power."""
+"""Factor from each input scale to the natural logarithm of power: dB = 10 log10(p)."""
 
 LOUDEST = 80.0
-"""Natural logarithm of power above which features count as no louder: in float32 their sums would
-overflow. It is 347 dB."""
+"""Natural logarithm of power to which louder features are lowered, 347 dB.
+
+Power is summed in float32, which ends at exp(88.7): a sum of 6000 values of this power still fits.
+"""
 
 STANDARDISED_TOLERANCE = 0.4
 STANDARDISED_MIN_FRAMES, STANDARDISED_MIN_BANDS = 1000, 8
@@ -33,7 +35,7 @@ TABLE_FRAMES = 500
 
 
 class DiffResNet(BaseNetwork):
-    r"""Any network on fewer frames, which are chosen by what helps it.
+    r"""Any network on fewer frames: those that it learns to keep.
 
     :class:`~skaudio.layers.DiffRes` merges unimportant frames. What is left reaches the
     backbone as three channels: average and maximum of the merged frames, and the encoding of
@@ -44,12 +46,12 @@ class DiffResNet(BaseNetwork):
     reduction_rate : float, default=0.5
         Share of the frames to remove, in [0, 1).
     backbone : BaseNetwork, torch.nn.Module or callable, optional
-        Network behind: one of :mod:`skaudio.networks`; a module, which is copied; or a callable
-        with the signature of :meth:`BaseNetwork.build`. It gets three channels for each of the
-        features. None means ``MTSNet()``.
+        The network after it: one of :mod:`skaudio.networks`; a module, which is copied; or a
+        callable with the signature of :meth:`BaseNetwork.build`. It gets three channels for each
+        of the features. None means ``MTSNet()``.
     input_scale : {"db", "ln"}, default="db"
         Unit of the features: decibels, or the natural logarithm of power. Frames are merged as
-        power, so features must not be normalised beforehand; the backbone does that behind.
+        power, so features must not be normalised beforehand; the backbone does that afterwards.
     guide_weight : float, default=1.0
         Weight of the guide loss, which keeps empty frames from being chosen, in the training
         loss; >= 0.
@@ -58,10 +60,15 @@ class DiffResNet(BaseNetwork):
 
     Notes
     -----
-    While training the module gives named scalars beside the logits: ``guide_loss``, weighted, and
+    While training the module returns named scalars with the logits: ``guide_loss``, weighted, and
     ``activeness``, the standard deviation of the scores relative to their mean (0: all frames
     are treated alike). A clip so short that no frame would remain is lengthened by repeating its
     last frame. Several channels of input are scored as further bands; each gives three.
+
+    See Also
+    --------
+    skaudio.layers.DiffRes : The layer.
+    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
 
     References
     ----------
@@ -124,7 +131,7 @@ class DiffResNet(BaseNetwork):
 
 
 class _DiffResModule(nn.Module):
-    """What :class:`DiffResNet` builds; ``diffres`` is the layer, ``backbone`` what follows."""
+    """What :class:`DiffResNet` builds: the layer ``diffres``, then the module ``backbone``."""
 
     n_frames: int | None = None
 
@@ -165,7 +172,7 @@ class _DiffResModule(nn.Module):
         return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
 
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
-        """Give what :class:`~skaudio.layers.DiffRes` gives, for features as they come."""
+        """Apply :class:`~skaudio.layers.DiffRes` to features as they come, and return its dict."""
         x, lengths = self._lengthen(x, lengths)
         frames_first = x.flatten(1, 2).transpose(1, 2)
         log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)
@@ -224,5 +231,5 @@ def _refuse_standardised(x: Tensor, lengths: Tensor | None, input_scale: str) ->
             f"but with input_scale={input_scale!r} they should be "
             f"{'decibels' if input_scale == 'db' else 'natural logarithms of power'}. Frames are "
             "merged as power, which standardising destroys: leave out BandScaler or "
-            "StandardScaler; the backbone normalises behind."
+            "StandardScaler; the backbone normalises its own input."
         )

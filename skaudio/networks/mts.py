@@ -1,4 +1,4 @@
-"""Convolutional network whose kernels answer at several tempi."""
+"""Convolutional network with multi-time-scale kernels."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _N_SCORE = 64
 class MTSNet(BaseNetwork):
     """Small convolutional network with multi-time-scale kernels.
 
-    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout look at what is left of
-    the bands together, attention weighs the frames, so that clips may be of any length, and a
-    linear layer answers.
+    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout shorten bands and frames.
+    The channels and bands that are left form one vector for each frame, attention averages these
+    vectors over time, so that clips may have any length, and a linear layer gives the logits.
 
     Parameters
     ----------
@@ -42,40 +42,47 @@ class MTSNet(BaseNetwork):
     kernel_size : tuple of int, or tuple of such tuples, default=(3, 5)
         Bands and frames that a kernel spans, for all blocks or one by one.
     tempo_factors : tuple of float, default=(0.7, 1.428)
-        Stretches of time at which the kernels answer beside their own: 0.7 fits what is spoken
-        faster, 1.428 slower. ``()`` makes a plain convolutional network.
+        Factors by which copies of the kernels are stretched in time: 0.7 matches what is spoken
+        faster, 1.428 what is spoken slower. ``()`` makes a plain convolutional network.
     pool_size : tuple of int, or tuple of such tuples, default=(2, 2)
         Bands and frames of which a block keeps the maximum, for all blocks or one by one.
-        ``(1, 1)`` keeps everything.
+        ``(1, 1)`` means no pooling.
     multiscale_blocks : tuple of int, optional
-        Positions of the blocks that answer at several tempi, 0 being the first; by default all.
+        Positions of the blocks that have stretched kernels, 0 being the first; by default all.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of their input or lose the border, for which the
         number of frames has to be fixed (``pooling="flatten"``).
     pooling : {"attention", "flatten"}, default="attention"
-        What becomes of the frames: a weighted mean with learned weights, or all of them side by
-        side, for clips of one length only.
+        What becomes of the frames: their mean with learned weights, or their concatenation, for
+        clips of one length only.
     n_hidden : int, optional
         Size of a dense layer with ReLU before the last one; by default there is none.
     dropout : float, default=0.2
-        Share of values left out after each block and the dense layer while training.
+        Share of values set to zero after each block and the dense layer while training, in
+        [0, 1).
     level_norm : bool, default=True
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: there, the level is all they have.
+        matter. Clips of a single band are left as they are: their level may be all they have.
     input_norm : bool, default=True
         Normalise each band over the training set first, so that raw decibels are fine.
     batch_norm : bool, default=True
         Normalise after each convolution.
     stretch_penalty_lambda : float, default=0.0
-        How much a stretched answer counts less than an unstretched one; see
+        How much less a stretched kernel counts than an unstretched one, >= 0; see
         :class:`~skaudio.layers.MultiscaleConv2d`.
     training_mode : {"train_and_eval", "only_eval", "only_train", "only_gradients"}, \
             default="train_and_eval"
         When the stretched kernels take part; see :class:`~skaudio.layers.MultiscaleConv2d`.
     kernel_update : {"tied", "averaged"}, default="tied"
         How kernels learn from their stretched versions. ``averaged`` is the published way and
-        relies on the callback ``KernelAveraging``; averaging after every step smooths small
-        kernels over time, so that ``tied`` learns faster.
+        relies on the callback ``KernelAveraging``. To stretch a kernel and back smooths it, and
+        that after every step, so that small kernels learn faster with ``tied``.
+
+    See Also
+    --------
+    skaudio.layers.MultiscaleConv2d : The layer that it is made of.
+    SeparableNet : Fewer parameters.
+    DiffResNet : Shortens clips before this network or another one.
 
     References
     ----------

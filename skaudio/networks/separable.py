@@ -45,15 +45,21 @@ class SeparableNet(BaseNetwork):
         Bands and frames that a depthwise filter spans, for all convolutions after the first or
         one by one.
     dropout : float, default=0.2
-        Share of values left out after each halving and before the head while training, in
+        Share of values set to zero after each halving and before the head while training, in
         [0, 1).
     level_norm : bool, default=True
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: there, the level is all they have.
+        matter. Clips of a single band are left as they are: their level may be all they have.
     depth_max_norm : float or None, default=1.0
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
         Largest norm of an output's weights in the head, > 0; None for no bound.
+
+    See Also
+    --------
+    skaudio.layers.SeparableConv2d : The layer that it is made of.
+    skaudio.callbacks.NormScaling : Keeps the bounds while training.
+    MTSNet : Plain convolutions, with kernels stretched in time.
 
     References
     ----------

@@ -1,4 +1,10 @@
-"""Convolutions of several branches: their maximum, and one gradient for all of them."""
+"""Convolutions of several branches, merged: by their maximum, or by sharing one gradient.
+
+Backward passes are written by hand. Autograd would keep the resized map of every branch, n times
+the output, from forward to backward. All it needs of them is which one won each cell, a byte; the
+gradient of a convolution takes its input and kernel, which exist anyway. These gradients are not
+functions that autograd could differentiate again, hence second derivatives are refused.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +20,15 @@ from skaudio.layers.autograd import refuse_second_derivative
 __all__ = ["Branch", "branch_maximum", "resize_map", "with_shared_gradient"]
 
 _CACHEABLE_CELLS = 2**20
+"""On a CPU, values of a map that are computed at once.
+
+In float32 that is 4 MB. The maximum needs three such arrays (map, maximum, winner), about what a
+core has of caches; smaller parts make convolutions slower than they save.
+"""
 
 
 class Branch(NamedTuple):
-    """One branch: what is convolved with what, and how much the resized map weighs.
+    """A convolution, its arguments, and the weight of its map among those of other branches.
 
     Attributes
     ----------
@@ -39,7 +50,19 @@ class Branch(NamedTuple):
 
 
 def resize_map(fmap: Tensor, size: Sequence[int]) -> Tensor:
-    """Resample a map bilinearly to the spatial `size`, ``align_corners=False``."""
+    """Resample a map bilinearly to a spatial size.
+
+    Parameters
+    ----------
+    fmap : Tensor of shape (batch, channels, height, width)
+    size : sequence of int
+        New height and width.
+
+    Returns
+    -------
+    Tensor of shape (batch, channels, *size)
+        Values between centres of cells (``align_corners=False``).
+    """
     if fmap.shape[2:] == tuple(size):
         return fmap
     return F.interpolate(fmap, size=tuple(size), mode="bilinear", align_corners=False)
@@ -48,7 +71,7 @@ def resize_map(fmap: Tensor, size: Sequence[int]) -> Tensor:
 def branch_maximum(
     branches: Sequence[Branch], bias: Tensor | None, size: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
-    """Maximum over the resized and weighted maps of all branches, and which one it came from.
+    """Compute the maximum over the resized and weighted maps of all branches, and who has it.
 
     Parameters
     ----------
@@ -66,17 +89,18 @@ def branch_maximum(
 
     Notes
     -----
-    A whole map is larger than a processor's cache, and writing it out and reading it back takes
-    longer than computing it. So both passes go through the batch a few clips at a time, and
-    through all branches for each: no map of a branch ever exists as a whole. What the backward
-    pass remembers beside the inputs is one byte per cell, the winner.
+    A whole map is larger than a processor's cache, and to write it to memory and read it back
+    takes longer than to compute it. So both passes go through the batch a few clips at a time,
+    and through all branches for each: no map of a branch ever exists as a whole. Apart from the
+    inputs, backward needs one byte per cell, the winner. A clip's gradient of a branch is that of
+    the maximum where this branch won, and 0 elsewhere.
     """
     bias, *tensors = _as_autocast([bias, *(b.x for b in branches), *(b.kernel for b in branches)])
     return _BranchMaximum.apply(_plan(branches), tuple(size), bias, *tensors)
 
 
 def with_shared_gradient(base: Tensor, branches: Sequence[Branch]) -> Tensor:
-    """Give `base` unchanged, and in the backward pass let the kernels of `branches` learn from it.
+    """Return `base` unchanged, and hand its gradient to the kernels of `branches` as well.
 
     The gradient of `base` is taken for that of each branch's resized map, and carried from
     there to the branch's kernel. Input and bias learn through `base` alone.
@@ -128,6 +152,7 @@ class _BranchMaximum(torch.autograd.Function):
         for part in _cacheable_parts(winner):
             grad, won_by = grads[0][part], winner[part].to(grads[0].dtype)
             for i, branch in enumerate(ctx.plan):
+                # 1.0 where the branch won; again numbers, which are faster than booleans.
                 won = torch.eq(won_by, i, out=torch.empty_like(won_by))
                 found = _conv_gradients(
                     branch, _weighted(won.mul_(grad), branch.weight), inputs[i][part], kernels[i],
@@ -144,7 +169,7 @@ def _collect(
     kernel_grad: Tensor,
     bias_grad: Tensor | None,
 ) -> None:
-    """Put the gradients of a part of the batch where they belong."""
+    """Store the gradients of a part of the batch; those of kernel and bias are sums over parts."""
     if x_grad is not None:
         x_grad[part] = found[0]
     kernel_grad += found[1]
@@ -176,7 +201,7 @@ class _SharedGradient(torch.autograd.Function):
 
 
 def _plan(branches: Sequence[Branch]) -> list[Branch]:
-    """Give the branches without their tensors, which autograd wants to hold itself."""
+    """Return the branches without their tensors, which autograd holds, and may change, itself."""
     nothing = torch.empty(0)
     return [branch._replace(x=nothing, kernel=nothing) for branch in branches]
 
@@ -200,7 +225,7 @@ def _running_maximum(maps: Iterator[Tensor]) -> tuple[Tensor, Tensor]:
 def _conv_gradients(
     branch: Branch, grad: Tensor, x: Tensor, kernel: Tensor, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Gradients of input, kernel and bias, those `wanted`, from that of the resized map."""
+    """Compute gradients of input, kernel and bias, those `wanted`, from that of the resized map."""
     options = branch.options
     return torch.ops.aten.convolution_backward(
         _resize_adjoint(grad, branch.size), x, kernel, [len(kernel)], options["stride"],
@@ -209,7 +234,7 @@ def _conv_gradients(
 
 
 def _resize_adjoint(grad: Tensor, size: Sequence[int]) -> Tensor:
-    """Gradient of the map of `size` that :func:`resize_map` brought to the size of `grad`."""
+    """Compute the gradient of a map of `size` from that of the map which it was resized to."""
     if grad.shape[2:] == tuple(size):
         return grad
     shape = [*grad.shape[:2], *size]
@@ -232,7 +257,8 @@ def _cacheable_parts(x: Tensor) -> list[slice]:
 
 
 def _as_autocast(tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
-    """Cast as autocast would for a convolution."""
+    """Cast tensors as autocast would for a convolution."""
+    # Autocast does not look into hand-written functions, and leaves float64 alone everywhere.
     device = next(t.device.type for t in tensors if t is not None)
     if not torch.is_autocast_enabled(device):
         return list(tensors)

@@ -1,4 +1,4 @@
-"""Convolution whose kernels also answer at stretched versions of themselves."""
+"""Convolution with copies of its kernels that are stretched in time, in frequency or in both."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _KERNEL_UPDATES = ("averaged", "tied")
 
 
 class _LastForward(NamedTuple):
-    """What :meth:`MultiscaleConv2d.get_stretch_percs` needs to look at the branches again."""
+    """What :meth:`MultiscaleConv2d.get_stretch_percs` needs to compute the branches again."""
 
     x: Tensor
     weight: Tensor
@@ -52,11 +52,11 @@ class MultiscaleConv2d(nn.Conv2d):
         branch; with ``padding="same"`` each branch pads by its own amounts, so that all maps
         keep the input's size and none has to be resized.
     scale_factors : sequence of pairs of float, default=()
-        One factor per spatial axis, in tensor order, for each branch beside the unscaled one:
+        One factor per spatial axis, in tensor order, for each branch besides the unscaled one:
         ``(0.7, 1.0)`` shortens the kernels along the first axis to 0.7 of their size, rounded
-        down and never under 1. None at all is a plain convolution.
+        down and never under 1. Without any pair the layer is a plain convolution.
     output_type : {"pooled_map", "concat_fmaps", "interleave_chdim"}, default="pooled_map"
-        What is made of the branches' maps, each resampled bilinearly to the size of the
+        How the branches' maps are merged, each resampled bilinearly to the size of the
         unscaled one. ``pooled_map``: their maximum in every cell. ``concat_fmaps``: the maps
         one after another along `time_axis`, the unscaled first. ``interleave_chdim``: twice the
         channels, each maximum followed by the natural log of the time factor that won the cell
@@ -87,6 +87,7 @@ class MultiscaleConv2d(nn.Conv2d):
     See Also
     --------
     skaudio.callbacks.KernelAveraging : Calls :meth:`update_kernels` while training.
+    skaudio.networks.MTSNet : A network of such layers.
 
     Notes
     -----
@@ -202,6 +203,9 @@ class MultiscaleConv2d(nn.Conv2d):
         """
         if self._kernel_before is None:
             return
+        # With a kernel per branch, stretch_i(K0) - lr g_i, the average would be
+        # mean(back_i(stretch_i(K0))) - lr mean(back_i(g_i)), since back_i is linear. The step has
+        # taken K0 to K0 - lr mean(back_i(g_i)): what is missing does not depend on the gradients.
         before = self._kernel_before.to(self.weight)
         round_trips = [stretch.back(stretch.stretch(before)) for stretch in self._stretches]
         self.weight += torch.stack(round_trips).mean(0) - before
@@ -209,7 +213,7 @@ class MultiscaleConv2d(nn.Conv2d):
 
     @torch.no_grad()
     def get_stretch_percs(self) -> NDArray[np.float32]:
-        """Share of output cells won by each branch in the last forward.
+        """Compute the share of output cells that each branch won in the last forward.
 
         Computed when asked, from the last input, with the kernels of that moment.
 
@@ -241,7 +245,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return shares
 
     def extra_repr(self) -> str:
-        """Name the scale factors beside what a plain convolution shows."""
+        """Append the scale factors to the description of a plain convolution."""
         return f"{super().extra_repr()}, scale_factors={self.scale_factors}"
 
     def __getstate__(self) -> dict[str, Any]:
@@ -252,7 +256,7 @@ class MultiscaleConv2d(nn.Conv2d):
         self._forget()
 
     def _is_stretched(self, training: bool) -> bool:
-        """Tell whether the output is made of all branches."""
+        """Tell whether all branches take part in the output."""
         if not self.scale_factors:
             return False
         return self.training_mode == "train_and_eval" or self.training_mode == (
@@ -260,7 +264,7 @@ class MultiscaleConv2d(nn.Conv2d):
         )
 
     def _remember(self, x: Tensor, training: bool, stretched: bool) -> None:
-        """Keep what :meth:`get_stretch_percs` and :meth:`update_kernels` will ask for."""
+        """Store what :meth:`get_stretch_percs` and :meth:`update_kernels` will need."""
         if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
             return  # Exporting: these tensors hold no numbers and mean nothing after the trace.
         weight = self.weight.detach().clone()
@@ -275,7 +279,7 @@ class MultiscaleConv2d(nn.Conv2d):
         self._kernel_before = None
 
     def _kernels(self) -> list[Tensor]:
-        """Kernels of all branches, the unscaled first."""
+        """Compute the kernels of all branches, the unscaled first."""
         if self.kernel_update == "tied":
             return [self.weight, *(s.stretch(self.weight) for s in self._stretches[1:])]
         share = 1 / len(self._stretches)
@@ -295,7 +299,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return torch.stack([pooled, logs[winner.int()]], dim=2).flatten(1, 2)
 
     def _base_branch(self, base: Tensor) -> Tensor:
-        """Give the base map alone the channels that the output has with all branches."""
+        """Bring the unscaled map alone to the channels that the output has with all branches."""
         if self.output_type != "interleave_chdim" or not self.scale_factors:
             return base
         return torch.stack([base, torch.zeros_like(base)], dim=2).flatten(1, 2)
@@ -319,7 +323,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return F.conv2d(branch.x, kernel, bias, **branch.options)
 
     def _branch(self, x: Tensor, kernel: Tensor, weight: float = 1.0) -> Branch:
-        """Pad `x` where the convolution cannot, and bundle what the branch needs."""
+        """Pad `x` where the convolution cannot do it, and collect the branch's arguments."""
         size = self._size_of_map(x, kernel.shape[2:])
         before, after = self._padding_of(kernel.shape[2:])
         options = {"stride": self.stride, "dilation": self.dilation, "groups": self.groups}
@@ -330,7 +334,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return Branch(x, kernel, {**options, "padding": [0, 0]}, size, weight)
 
     def _padding_of(self, size: Sequence[int]) -> tuple[list[int], list[int]]:
-        """Entries to add before and after each spatial axis for a kernel of `size`."""
+        """Compute the entries to add before and after each spatial axis for a kernel of `size`."""
         if self.padding == "valid":
             return [0, 0], [0, 0]
         if not isinstance(self.padding, str):
@@ -339,7 +343,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return [m // 2 for m in missing], [m - m // 2 for m in missing]
 
     def _size_of_map(self, x: Tensor, size: Sequence[int]) -> list[int]:
-        """Spatial size of the map that a kernel of `size` gives, which must have some."""
+        """Compute the spatial size of the map that a kernel of `size` gives."""
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, size, strict=True)]
         padding = [b + a for b, a in zip(*self._padding_of(size), strict=True)]
         room = [n + p - r for n, p, r in zip(x.shape[2:], padding, reach, strict=True)]

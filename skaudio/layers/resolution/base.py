@@ -190,9 +190,9 @@ class ResolutionLayer(nn.Module):
         # What comes is a logarithm, but its exponential is summed: float16 overflows at exp(11.1),
         # and bfloat16 keeps three digits.
         dtype = at_least_float32(log_power.dtype)
-        # Slots are cut at whole numbers of the scores' running sum. In float32 a sum near M is off
-        # by the rounding of M, and by the roundings on the way there: 2e-4 of a slot on 30 000
-        # frames. In float64 it is 1e-12.
+        # Slots are cut at whole numbers of the scores' running sum. In float32 a sum near 15 000 is
+        # a multiple of 2^-10 and off by up to 5e-4 of a slot. In float64 it is off by 1e-10, with
+        # the roundings of 30 000 frames on the way there.
         raw = torch.sigmoid(logits.to(dtype)).to(widest_float(logits.device))
         rate = self.dimension_reduction_rate
         left = [count_left(size, rate, self._warped) for size in sizes]

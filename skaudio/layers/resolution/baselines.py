@@ -1,4 +1,4 @@
-"""Ways to shorten a spectrogram that learn nothing about time, to compare DiffRes with."""
+"""Poolings that shorten a spectrogram in the same way everywhere, to compare DiffRes with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["AvgMaxPool", "AvgPool", "ChangeHopSize", "ConvAvgPool", "MaxPool"]
 
 
 class _PoolingBaseline(nn.Module):
-    """The calling convention of :class:`~skaudio.layers.DiffRes` around one pooling.
+    """Base of the poolings, which are called as :class:`~skaudio.layers.DiffRes` is.
 
     Parameters
     ----------
@@ -116,7 +116,17 @@ def _empty_result(x: Tensor, left: list[int]) -> dict[str, Any]:
 
 
 class AvgPool(_PoolingBaseline):
-    """Adaptive average over time."""
+    """Shorten a spectrogram by its adaptive average over time.
+
+    Parameters
+    ----------
+    in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb
+        As for :class:`DiffRes`; there is no positional table to be learned.
+
+    See Also
+    --------
+    DiffRes : Learns which frames to keep.
+    """
 
     def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
         mean = nn.functional.adaptive_avg_pool1d(x, size)
@@ -124,7 +134,17 @@ class AvgPool(_PoolingBaseline):
 
 
 class MaxPool(_PoolingBaseline):
-    """Adaptive maximum over time."""
+    """Shorten a spectrogram by its adaptive maximum over time.
+
+    Parameters
+    ----------
+    in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb
+        As for :class:`DiffRes`; there is no positional table to be learned.
+
+    See Also
+    --------
+    DiffRes : Learns which frames to keep.
+    """
 
     def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
         largest = nn.functional.adaptive_max_pool1d(x, size)
@@ -132,7 +152,17 @@ class MaxPool(_PoolingBaseline):
 
 
 class AvgMaxPool(_PoolingBaseline):
-    """Adaptive average plus adaptive maximum over time."""
+    """Shorten a spectrogram by the sum of adaptive average and adaptive maximum over time.
+
+    Parameters
+    ----------
+    in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb
+        As for :class:`DiffRes`; there is no positional table to be learned.
+
+    See Also
+    --------
+    DiffRes : Learns which frames to keep.
+    """
 
     def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
         mean = nn.functional.adaptive_avg_pool1d(x, size)
@@ -141,7 +171,17 @@ class AvgMaxPool(_PoolingBaseline):
 
 
 class ConvAvgPool(_PoolingBaseline):
-    """Adaptive average over time of ``x + h(x)``, h three residual blocks of convolutions."""
+    """Shorten ``x + h(x)`` by its adaptive average over time; h is three residual blocks.
+
+    Parameters
+    ----------
+    in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb
+        As for :class:`DiffRes`; there is no positional table to be learned.
+
+    See Also
+    --------
+    DiffRes : Learns which frames to keep.
+    """
 
     def __init__(
         self,
@@ -163,10 +203,21 @@ class ConvAvgPool(_PoolingBaseline):
 
 
 class ChangeHopSize(_PoolingBaseline):
-    """Every so many frames one, the others dropped: what a longer hop gives."""
+    """Shorten a spectrogram by leaving out frames at regular distances, as a longer hop does.
+
+    Parameters
+    ----------
+    in_t_dim, in_f_dim, dimension_reduction_rate, learn_pos_emb
+        As for :class:`DiffRes`; there is no positional table to be learned.
+
+    See Also
+    --------
+    DiffRes : Learns which frames to keep.
+    """
 
     def _pool(self, x: Tensor, size: int) -> dict[str, Tensor]:
-        # Whole numbers: linspace in floating point may fall just short of a frame.
+        # In whole numbers: torch.linspace may fall short of a frame by rounding, and its floor is
+        # then the frame before.
         steps = torch.arange(size, device=x.device)
         frames = steps * (x.shape[-1] - 1) // max(size - 1, 1)
         return {"feature": x[..., frames]}

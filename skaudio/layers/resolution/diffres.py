@@ -1,4 +1,4 @@
-"""Differentiable temporal resolution: keep the frames that matter, merge the rest."""
+"""DiffRes: differentiable temporal resolution."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["DiffRes"]
 
 
 class DiffRes(ResolutionLayer):
-    r"""Merge the frames of a spectrogram into fewer, the important ones keeping their own.
+    r"""Merge unimportant frames of a spectrogram, and keep the important ones.
 
     A small convolutional network gives each frame a score. The scores, scaled to sum to
     :math:`M = \lfloor T (1 - d) + 10^{-9} \rfloor`, are lengths: laid end to end and cut into
@@ -27,8 +27,7 @@ class DiffRes(ResolutionLayer):
     Parameters
     ----------
     in_t_dim : int
-        Frames of a typical clip. It sizes the positional table only: clips of any length may be
-        given.
+        Frames of a typical clip. It sizes the positional table only: clips may have any length.
     in_f_dim : int
         Bands.
     dimension_reduction_rate : float
@@ -39,7 +38,7 @@ class DiffRes(ResolutionLayer):
     Attributes
     ----------
     scorer : FrameConvStack
-        Gives the logit of each frame's score.
+        Computes the logit of each frame's score.
     feature_channels : int
         Channels of ``feature``: average, maximum, resolution encoding.
 
@@ -50,13 +49,20 @@ class DiffRes(ResolutionLayer):
 
     Notes
     -----
-    The input is the natural logarithm of power: scores and maxima mean something on that scale
-    only, so normalise behind this layer, not in front of it.
+    The input is the natural logarithm of power. Frames are merged as power, so normalise after
+    this layer, not before it.
 
-    State dicts of the authors' code load as they are. What differs from that code: any number of
-    bands and frames; a clip's result does not depend on its neighbours; the maximum follows its
-    definition where a frame has under 0.01 of a slot; M does not lose one to rounding; the
-    running sum is in float64.
+    State dicts of the authors' code load as they are. This layer differs from that code: it takes
+    any number of bands and frames; a clip's result does not depend on the other clips of the
+    batch; the maximum follows its definition where a frame has less than 0.01 of a slot; M does
+    not lose one to rounding; the running sum is in float64.
+
+    See Also
+    --------
+    DiffResF, DiffResTF : The same along frequency, and along both axes.
+    AvgPool, MaxPool, ChangeHopSize : What to compare it with.
+    skaudio.networks.DiffResNet : Puts the layer before any network.
+    skaudio.plots.ResolutionDisplay : Shows what it did to a clip.
 
     References
     ----------
@@ -66,7 +72,7 @@ class DiffRes(ResolutionLayer):
     Examples
     --------
     >>> import torch
-    >>> from skaudio.layers.resolution.diffres import DiffRes
+    >>> from skaudio.layers import DiffRes
     >>> model = DiffRes(in_t_dim=100, in_f_dim=64, dimension_reduction_rate=0.75)
     >>> model(torch.randn(2, 100, 64))["feature"].shape
     torch.Size([2, 3, 25, 64])
@@ -130,7 +136,7 @@ class DiffRes(ResolutionLayer):
     def reduce(
         self, x: Tensor, lengths: Tensor | None = None, *, encode: bool = True
     ) -> dict[str, Any]:
-        """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
+        """Compute what a call does, in the form that :meth:`ResolutionLayer.warp` returns."""
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         padded = None if lengths is None else real
         log_power = x if padded is None else x.masked_fill(~real[..., None], 0)
@@ -143,7 +149,7 @@ class DiffRes(ResolutionLayer):
         Parameters
         ----------
         ret : dict
-            What a call gave.
+            What a call returned.
         savepath : str or path-like, default="."
             Folder, made where missing, for ``0.png``, ``1.png`` and so on, ten at most.
         """
@@ -151,7 +157,7 @@ class DiffRes(ResolutionLayer):
 
 
 def name_maps(feature: Tensor) -> dict[str, Tensor]:
-    """Give the stack ``(batch, 3, n_frames, n_bands)``, and views of its maps by their names."""
+    """Return the stack ``(batch, 3, n_frames, n_bands)``, and views of its maps by name."""
     return {
         "avgpool": feature[:, 0],
         "maxpool": feature[:, 1],
@@ -161,7 +167,7 @@ def name_maps(feature: Tensor) -> dict[str, Tensor]:
 
 
 def name_scores(warped: dict[str, Any], warped_axis: int) -> dict[str, Tensor]:
-    """Give what is known of the scores, of which each belongs to a frame (axis 1) or band (2)."""
+    """Return scores and their losses by name; a score is that of a frame (axis 1) or band (2)."""
     other = 3 - warped_axis
     return {
         "score": warped["score"].unsqueeze(other),

@@ -1,4 +1,4 @@
-"""DiffRes along frequency, and along both axes."""
+"""DiffRes along frequency, and along time and frequency."""
 
 from __future__ import annotations
 
@@ -46,6 +46,11 @@ class DiffResF(ResolutionLayer):
     ------
     ValueError
         If the rate is out of range or leaves no band.
+
+    See Also
+    --------
+    DiffRes : The same along time.
+    DiffResTF : Both.
 
     References
     ----------
@@ -103,7 +108,7 @@ class DiffResF(ResolutionLayer):
     def reduce(
         self, x: Tensor, lengths: Tensor | None = None, *, encode: bool = True
     ) -> dict[str, Any]:
-        """Do what a call does, and give what :meth:`ResolutionLayer.warp` gives."""
+        """Compute what a call does, in the form that :meth:`ResolutionLayer.warp` returns."""
         real, sizes = real_frames(x, lengths, self.in_f_dim)
         frames = torch.tensor(sizes, device=x.device)
         logits = self.scorer(self._pool_time(x, sizes))[..., 0]
@@ -132,13 +137,13 @@ class DiffResF(ResolutionLayer):
 
 
 class DiffResTF(nn.Module):
-    """Merge bands, then frames: :class:`DiffResF`, and :class:`DiffRes` on its average map.
+    """Merge bands, then frames: :class:`DiffResF`, then :class:`DiffRes` on its average map.
 
     Parameters
     ----------
     in_t_dim : int
-        Frames of a typical clip. It sizes the positional tables, and settles how the time rate
-        is rounded.
+        Frames of a typical clip. It sizes the positional tables, and determines how the time
+        rate is rounded.
     in_f_dim : int
         Bands.
     dimension_reduction_rate_t, dimension_reduction_rate_f : float
@@ -153,6 +158,10 @@ class DiffResTF(nn.Module):
     ------
     ValueError
         If a rate is out of range or leaves nothing.
+
+    See Also
+    --------
+    DiffRes, DiffResF : The parts.
 
     References
     ----------
@@ -237,7 +246,7 @@ class DiffResTF(nn.Module):
 
 
 def _even_rate(size: int, rate: float, what: str) -> float:
-    """Round a rate so that an even number remains (of a single one, that one)."""
+    """Adjust a rate so that an even number remains (of a single one, that one)."""
     n_left = count_left(size, rate, what)
     if n_left % 2 == 0:
         return rate

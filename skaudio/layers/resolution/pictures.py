@@ -1,4 +1,4 @@
-"""Pictures of what a resolution layer did to a clip."""
+"""Pictures of a clip before and after a resolution layer."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ __all__ = ["clip_panels", "draw_clips", "draw_panels", "figure_size"]
 
 MAX_CLIPS = 10
 DYNAMIC_RANGE = 80.0
-"""Decibels under a clip's peak that the colours span."""
+"""Decibels below a clip's peak that the colours span."""
 MAX_EDGES = 60
-"""Slot edges marked in a picture at most; more would merge into a bar."""
+"""Most slot edges that are marked in a picture; more would merge into a bar."""
 
 
 def draw_clips(ret: dict[str, Any], savepath: str | PathLike[str]) -> None:
@@ -26,7 +26,7 @@ def draw_clips(ret: dict[str, Any], savepath: str | PathLike[str]) -> None:
     Parameters
     ----------
     ret : dict
-        What a resolution layer gave for features in natural-log scale.
+        What a resolution layer returned for features in natural-log scale.
     savepath : str or path-like
         Folder, made where missing, for ``0.png``, ``1.png`` and so on.
     """
@@ -43,17 +43,17 @@ def draw_clips(ret: dict[str, Any], savepath: str | PathLike[str]) -> None:
 
 
 def figure_size(panels: list[tuple]) -> tuple[float, float]:
-    """Width and height in inches that suit these panels."""
+    """Compute width and height, in inches, for a figure of these panels."""
     return 7.0, 1.35 * sum(_heights(panels))
 
 
 def draw_panels(panels: list[tuple], figure: Any) -> list[Any]:
-    """Draw panels below one another, and give their axes.
+    """Draw panels below one another, and return their axes.
 
     Parameters
     ----------
     panels : list of tuple
-        What :func:`clip_panels` gave.
+        What :func:`clip_panels` returned.
     figure : matplotlib.figure.Figure or SubFigure
 
     Returns
@@ -88,7 +88,20 @@ def _heights(panels: list[tuple]) -> list[float]:
 
 
 def clip_panels(ret: dict[str, Any], clip: int) -> list[tuple]:
-    """Say what there is to draw of one clip of a result: a function, a title, its arguments."""
+    """List the panels of one clip of a result.
+
+    Parameters
+    ----------
+    ret : dict
+        What a resolution layer returned.
+    clip : int
+        Clip of the batch.
+
+    Returns
+    -------
+    list of tuple
+        A function that draws, a title, and the function's further arguments, for each panel.
+    """
     before = _decibels(ret["x"][clip])
     kept = int(ret["lengths"][clip])
     after = _decibels(ret["feature"][clip, 0, :kept])
@@ -122,7 +135,7 @@ def _axis_name(ret: dict[str, Any]) -> str:
 
 
 def _edges(ret: dict[str, Any], clip: int) -> tuple[NDArray[np.float64] | None, int]:
-    """Frames at which a slot ends, and of how many slots one end is given."""
+    """Compute the frames at which slots end, of every n-th slot, and n."""
     score = ret["score_t"] if ret.get("score_t") is not None else ret.get("score")
     if score is None or score.shape[2] != 1:
         return None, 1

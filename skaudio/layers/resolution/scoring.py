@@ -23,7 +23,18 @@ GUIDE_THRESHOLD = 0.5
 
 
 def scorer_widths(n_features: int) -> list[int]:
-    """Channels of DiffRes' scorer: halved by each block, never under 1, and 1 at the end."""
+    """Compute the channels of DiffRes' scorer: halved by each block, at least 1, and 1 at the end.
+
+    Parameters
+    ----------
+    n_features : int
+        Bands of a frame.
+
+    Returns
+    -------
+    list of int
+        Channels of the input, and of each of the five blocks.
+    """
     return [max(1, n_features // 2**i) for i in range(5)] + [1]
 
 
@@ -50,6 +61,9 @@ def normalise_scores(raw: Tensor, n_slots: Tensor, real: Tensor) -> Tensor:
         Scores in [0, 1], 0 for padding. A clip that keeps all its frames has scores of 1, the
         only ones that sum to its budget.
     """
+    # A score above 1 would reach over three slots, hence the division by the largest. What that
+    # takes away from the sum is handed to the others, each in proportion to what it lacks to 1:
+    # s + alpha (1 - s) stays at or under 1 for alpha <= 1, and sums to M for alpha as above.
     budget = n_slots[:, None].to(raw.dtype)
     raw = raw * real
     score = raw * budget / _floored(raw.sum(1, keepdim=True))
@@ -63,11 +77,12 @@ def normalise_scores(raw: Tensor, n_slots: Tensor, real: Tensor) -> Tensor:
 
 
 def _floored(total: Tensor) -> Tensor:
+    # Sums of scores that underflowed to 0 are divided by.
     return total.clamp(min=torch.finfo(total.dtype).tiny)
 
 
 class FrameConvStack(nn.Module):
-    """Residual blocks of two convolutions over time each, one block per step of `widths`.
+    """Network of residual blocks, each of two convolutions over time.
 
     Parameters
     ----------
@@ -84,7 +99,7 @@ class FrameConvStack(nn.Module):
         self.blks = nn.ModuleList(_Block(*pair) for pair in itertools.pairwise(widths))
 
     def forward(self, x: Tensor, real: Tensor | None = None) -> Tensor:
-        """Map every frame, given its neighbours; padding counts as the zeros beyond a clip."""
+        """Map every frame, given its neighbours; padding counts as zeros around a clip."""
         # batch, frame, channel is the channels-last layout of batch, channel, 1, frame: nothing
         # is copied, and the convolutions and norms keep the layout.
         x = x.transpose(1, 2).unsqueeze(2)
@@ -103,7 +118,8 @@ class _Block(nn.Module):
         self.batch_norm2 = MaskedBatchNorm2d(n_out)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        # In place where autograd allows: on long clips fresh memory costs more than arithmetic.
+        # In place where backward does not need what was there (a ReLU needs its output only): on
+        # long clips, to get fresh memory from the system costs more than the arithmetic.
         h = self.batch_norm1(self.cnn1(x).relu_(), mask)
         if mask is not None:
             h = h * mask
@@ -120,7 +136,7 @@ class _FrameConv(nn.Conv1d):
 
 
 def guide_terms(score: Tensor, energy: Tensor, rate: float, real: Tensor) -> dict[str, Tensor]:
-    """Measure how much of the budget goes to empty frames, and how much frames differ.
+    """Compute how much of the budget goes to empty frames, and how much scores differ.
 
     Parameters
     ----------
@@ -159,7 +175,9 @@ def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
 
 
 def _masked_std(values: Tensor, mask: Tensor) -> Tensor:
-    """Unbiased standard deviation of each row; 0 where it is undefined, and then no gradient."""
+    """Compute the unbiased standard deviation of each row; 0 where it is undefined."""
+    # The slope of a root is infinite at 0. Where the variance is 0 the root of 1 is taken instead,
+    # and multiplied by 0: no gradient, rather than not a number.
     squares = (values - _masked_mean(values, mask)[:, None]).square() * mask
     var = squares.sum(1) / (mask.sum(1) - 1).clamp(min=1)
     return torch.where(var > 0, var, 1).sqrt() * (var > 0)

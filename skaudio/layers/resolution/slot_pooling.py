@@ -1,4 +1,17 @@
-"""What DiffRes makes of the frames that share a slot: average, maximum and encoding."""
+"""Pooling of the frames that share a slot: their average, maximum and positional encoding.
+
+Forward and backward walk through the frames in groups of neighbouring slots, small enough that
+all that is computed on the way stays in a processor's cache. Each frame is read once, and each
+map written once. The same in steps over the whole batch (exponential, product with the weights,
+sum) writes and reads four arrays as large as the input, which takes longer than the arithmetic:
+memory delivers about one number in the time of ten multiplications.
+
+A group holds whole slots. A slot is made of the frames that start in it, which are neighbours,
+and of at most one that reaches into it from before, so that groups share nothing but that one
+frame. Backward computes power and winners of a group again rather than keeping them from forward:
+an exponential costs less than to fetch its result from memory, and nothing as large as the input
+has to be held.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +28,20 @@ from skaudio.layers.resolution.warping import Slots
 __all__ = ["pool_slots"]
 
 LOG_FLOOR = 1e-12
-"""Added to power before the logarithm."""
+"""Added to power before the logarithm, as the paper has it: -120 dB."""
 
 CACHEABLE_CELLS = 2**17
-"""On a CPU, frames are worked on in groups of about this many values, which stay in its cache."""
+"""On a CPU, frames are worked on in groups of about this many values.
+
+In float32 that is 0.5 MB, and up to four such arrays are in use at once: they fit a level-2 cache
+of 2 MB. Smaller groups would spend more of their time on calls from Python.
+"""
 
 
 def pool_slots(
     log_power: Tensor, table: Tensor | None, slots: Slots, gain: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    r"""Merge the frames of each slot.
+    r"""Compute average, maximum and encoding of the frames of each slot.
 
     With weights :math:`W`, log power :math:`x`, positional table :math:`P` and gain :math:`g`
     the three maps are
@@ -57,6 +74,10 @@ def pool_slots(
     ------
     NotImplementedError
         If a second derivative is asked for.
+
+    See Also
+    --------
+    skaudio.layers.resolution.warping.slot_sums : Weighted sums alone, of any features.
     """
     dtype = log_power.dtype
     table = None if table is None else table.to(dtype)
@@ -67,11 +88,7 @@ def pool_slots(
 
 
 class _PoolSlots(torch.autograd.Function):
-    """All maps in one walk through the frames, and one walk back.
-
-    Power, weighted power and winners live for a group of frames only and are found again in
-    backward: on a CPU, fresh memory for all of them takes longer than computing them.
-    """
+    """All maps in one walk through the frames, and all gradients in another one."""
 
     @staticmethod
     def forward(
@@ -120,7 +137,7 @@ class _PoolSlots(torch.autograd.Function):
 
 
 class _Rows(NamedTuple):
-    """Values of the frames that a group of slots is made of."""
+    """One row for each frame that a group of slots is made of."""
 
     inside: Tensor
     """Of those that start in one of the slots, shape ``(n_clips, n_inside, n_features)``."""
@@ -139,7 +156,7 @@ class _Rows(NamedTuple):
 
 
 class _Group(NamedTuple):
-    """Neighbouring slots of one clip, or all slots of some clips."""
+    """Some neighbouring slots of one clip, or all slots of some clips."""
 
     clips: slice
     frames: slice
@@ -155,21 +172,21 @@ class _Group(NamedTuple):
     """Heads and tails, for all features alike."""
 
     def power(self, x: Tensor) -> _Rows:
-        """Read power from its logarithm, ``(batch, n_frames, n_features)``."""
+        """Compute power from its logarithm, ``(batch, n_frames, n_features)``."""
         inside = x[self.clips, self.frames].exp()
         return _Rows(inside, _rows_at(self.crossing, x.flatten(0, 1)).exp_())
 
     def positions(self, table: Tensor) -> _Rows:
-        """Read the positional table ``(n_frames, n_features)``, the same for all clips."""
+        """Take rows from the positional table ``(n_frames, n_features)``, which clips share."""
         return _Rows(table[None, self.frames], _rows_at(self.crossing % len(table), table))
 
     def sums(self, rows: _Rows) -> Tensor:
-        """Add up what each slot is made of."""
+        """Sum the rows of each slot."""
         sums = rows.reaching.flatten(0, 1).scatter_add(0, *self._into_slots(rows))
         return sums.view_as(rows.reaching)
 
     def maxima(self, rows: _Rows) -> Tensor:
-        """Find the largest of what each slot is made of."""
+        """Compute the maximum of the rows of each slot."""
         best = rows.reaching.flatten(0, 1).scatter_reduce(0, *self._into_slots(rows), "amax")
         return best.view_as(rows.reaching)
 
@@ -178,54 +195,58 @@ class _Group(NamedTuple):
         return self.into[:, None].expand_as(source), source
 
     def spread(self, slots: Tensor) -> _Rows:
-        """Give every frame the values of its slot; of those reaching, `slots` itself."""
+        """Copy each slot's values to its frames; those for the reaching frames are `slots`."""
         into = self.into.view(len(slots), -1)
         return _Rows(_rows_at(into, slots.flatten(0, 1)), slots)
 
     def through_logs(
         self, power: _Rows, to_average: Tensor, to_maximum: Tensor, gain: float
     ) -> _Rows:
-        r"""Turn gradients of average and maximum into that of weighted power.
+        r"""Compute the gradient of weighted power from those of average and maximum.
 
         With :math:`S` the sum of a slot, :math:`m` its maximum and :math:`n` the number of
         frames that reach it, a frame gets :math:`a / (S + \epsilon)`, and one of those
         :math:`b g / ((g m + \epsilon) n)` on top, :math:`a` and :math:`b` being the gradients.
         """
         weighted = power.times(self.weights)
+        # d ln(S + eps) / dS = 1 / (S + eps), and S is a plain sum.
         to_sum = to_average / self.sums(weighted).add_(LOG_FLOOR)
         best = self.maxima(weighted)
         inside, reaching = self.spread(best)
-        # 1 for a winner, 0 for the others.
+        # 1 for a winner, 0 for the others: the comparison writes numbers over those compared. The
+        # maximum is a copy of its winner, so that equality is exact.
         won = _Rows(inside.eq_(weighted.inside), weighted.reaching.eq_(reaching))
         del weighted  # Its memory serves what follows.
+        # d ln(g m + eps) / dm = g / (g m + eps), in equal shares for all that attain m.
         to_winner = to_maximum * gain / best.mul_(gain).add_(LOG_FLOOR).mul_(self.sums(won))
         won.times_(self.spread(to_winner))
         inside, reaching = self.spread(to_sum)
         return _Rows(won.inside.add_(inside), won.reaching.add_(reaching))
 
     def write_frames(self, whole: Tensor, rows: _Rows) -> None:
-        """Write into ``(batch, n_frames, n_features)``, to be called group after group."""
+        """Write the frames' rows into ``(batch, n_frames, n_features)``, group after group."""
         whole[self.clips, self.frames] = rows.inside
-        # What reaches into a slot has started in this group or before: its row is written by now.
+        # What reaches into a slot started in this group or an earlier one, so that its row is there
+        # to be added to.
         reaching = rows.reaching.flatten(0, 1)
         whole.flatten(0, 1).index_add_(0, self.crossing.flatten(), reaching)
 
     def add_to_table(self, table: Tensor, rows: _Rows) -> None:
-        """Add to ``(n_frames, n_features)``."""
+        """Add the rows of all clips to the gradient of the table, ``(n_frames, n_features)``."""
         table[self.frames] += rows.inside.sum(0)
         frames = self.crossing.flatten() % len(table)
         table.index_add_(0, frames, rows.reaching.flatten(0, 1))
 
 
 def _rows_at(places: Tensor, rows: Tensor) -> Tensor:
-    """Rows at places of shape ``(a, b)``; faster than indexing."""
+    """Select rows at places of shape ``(a, b)``; index_select is faster than indexing."""
     return rows.index_select(0, places.flatten()).view(*places.shape, -1)
 
 
 def _groups(
     x: Tensor, head: Tensor, tail: Tensor, slot: Tensor, crossing: Tensor
 ) -> Iterator[_Group]:
-    """Cut a batch into groups, in ascending order; each frame starts in one of them."""
+    """Split a batch into groups, in ascending order; each frame starts in one of them."""
     n_slots = tail.shape[1]
     for clips, frames, slots in _cuts(x, slot, n_slots):
         into = slot[clips, frames].flatten() - (clips.start * n_slots + slots.start)
@@ -234,7 +255,7 @@ def _groups(
 
 
 def _cuts(x: Tensor, slot: Tensor, n_slots: int) -> Iterator[tuple[slice, slice, slice]]:
-    """Clips, frames and slots of each group: whole clips where they are short."""
+    """Split a batch into clips, frames and slots of each group; short clips stay whole."""
     n_clips, n_frames, n_features = x.shape
     frames_at_once = max(1, CACHEABLE_CELLS // max(1, n_features))
     clips_at_once = frames_at_once // n_frames if x.device.type == "cpu" else n_clips
@@ -244,6 +265,8 @@ def _cuts(x: Tensor, slot: Tensor, n_slots: int) -> Iterator[tuple[slice, slice,
             yield clips, slice(0, n_frames), slice(0, n_slots)
         return
     for clip in range(n_clips):
+        # A group begins with a slot, so that its borders move back to where slots begin. Several
+        # borders may fall into one long slot: they are one then.
         starts = slot[clip, ::frames_at_once].unique()
         frames = [*torch.searchsorted(slot[clip], starts).tolist(), n_frames]
         slots = [*(starts - clip * n_slots).tolist(), n_slots]

@@ -1,11 +1,12 @@
-r"""Distribute frames over fewer slots, in time and memory linear in the number of frames.
+r"""Weights of frames in fewer slots, in time and memory linear in the number of frames.
 
 Frame :math:`t` with score :math:`s_t \in [0, 1]` covers the interval :math:`(c_{t-1}, c_t]` of
 the scores' running sum; slot :math:`j` covers :math:`(j, j + 1]`. A frame's weight in a slot is
 the length of their overlap. As no score exceeds 1, a frame touches at most two slots: the one in
 which it starts gets its *head*, the next one its *tail*. As the running sum never falls, the
 frames that start in a slot are neighbours, and at most one frame reaches into it from before.
-So each slot is a bag of consecutive frames and one tail.
+So each slot is a bag of consecutive frames and one tail, and of the matrix of all weights, as
+large as frames times slots, only two numbers for each frame have to be known.
 """
 
 from __future__ import annotations
@@ -19,7 +20,11 @@ __all__ = ["Slots", "assign_slots", "overlap_matrix", "slot_sums"]
 
 
 class Slots(NamedTuple):
-    """Where the frames of a batch go; frames and slots are counted through the whole batch."""
+    """Slots and weights of the frames of a batch.
+
+    Frames and slots are counted through the whole batch, so that they can be used as indices into
+    tensors whose first two axes are flattened.
+    """
 
     slot: Tensor
     """Slot in which each frame starts, shape ``(batch, n_frames)``, integers."""
@@ -40,7 +45,8 @@ def assign_slots(score: Tensor, n_slots: Tensor, max_slots: int) -> Slots:
     ----------
     score : Tensor of shape (batch, n_frames)
         Length of each frame's interval, in [0, 1]. The running sum has the precision of this
-        tensor: float64 keeps it exact to 1e-12 over any clip.
+        tensor. An error in it shifts all later frames: n roundings of a sum below M add up to at
+        most n M eps / 2, in float64 5e-8 of a slot for 30 000 frames, and to 1e-10 as a rule.
     n_slots : Tensor of shape (batch,)
         Slots of each clip; what reaches beyond them is dropped.
     max_slots : int
@@ -56,8 +62,12 @@ def assign_slots(score: Tensor, n_slots: Tensor, max_slots: int) -> Slots:
     start = torch.cat([torch.zeros_like(end[:, :1]), end[:, :-1]], dim=1)
     clip = torch.arange(batch, device=score.device)[:, None]
     slot = torch.minimum(start.detach().floor().long(), n_slots[:, None] - 1)
+    # Overlap of (start, end] with (slot, slot + 1], and with the edge of the next slot below. A
+    # start beyond the last slot, by rounding, has none.
     head = (torch.minimum(end, slot + 1.0) - start).clamp(min=0)
 
+    # The frame that crosses the lower edge of a slot is the first one that ends beyond it, found by
+    # bisection as ends never fall. If it starts on the edge or after it, it does not cross.
     edge = torch.arange(max_slots, device=score.device).expand(batch, -1).contiguous()
     crossing = torch.searchsorted(end.detach(), edge.to(end.dtype), right=True)
     crossing = crossing.clamp(max=n_frames - 1)
@@ -70,9 +80,10 @@ def assign_slots(score: Tensor, n_slots: Tensor, max_slots: int) -> Slots:
 
 
 def slot_sums(features: Tensor, slots: Slots) -> Tensor:
-    """Weighted sum of the frames in each slot, of any features.
+    """Compute the weighted sum of the frames in each slot, of any features.
 
-    What is pooled as power goes through :func:`~skaudio.layers.resolution.slot_pooling.pool_slots`.
+    Features that are logarithms of power go through
+    :func:`~skaudio.layers.resolution.slot_pooling.pool_slots`.
 
     Parameters
     ----------
@@ -102,7 +113,7 @@ def slot_sums(features: Tensor, slots: Slots) -> Tensor:
 
 
 def overlap_matrix(slots: Slots) -> Tensor:
-    """Write the weights out as a matrix, for looking at; it takes n_frames * n_slots memory.
+    """Compute the matrix of all weights, for inspection; it has n_frames * n_slots entries.
 
     Parameters
     ----------
