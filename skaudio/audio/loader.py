@@ -196,14 +196,14 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if not _are_paths(X):
-            return self._pass_on(X)
+            return self._transform_waveforms(X)
         clips, rates = self.load(X)
         if self.sample_rate is not None:
             warn_of_upsampling(check_paths(X), rates, self.sample_rate)
         return clips
 
     def load(self, X: Any) -> tuple[Clips, list[int]]:
-        """Read the files as :meth:`transform` does, and tell their own rates instead of warning.
+        """Read the files as :meth:`transform` does, and return their own rates instead of warning.
 
         Parameters
         ----------
@@ -289,7 +289,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             rates.append(rate)
             yield waveform
 
-    def _pass_on(self, X: Any) -> Clips:
+    def _transform_waveforms(self, X: Any) -> Clips:
         """Convert and cut clips that are in memory already."""
         clips = check_waveforms(self, X, reset=False, check_rate=False)
         clips = self._convert(clips, remembered_rates(X))

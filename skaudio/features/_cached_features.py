@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of one file; the sample rate is None if it was not decoded."""
+    """Features or error of one file, and the sample rate it was recorded at, if it was decoded."""
 
     result: Entry | AudioFormatError
     recorded_rate: int | None = None
@@ -58,7 +58,7 @@ def entry_path(folder: Path, path: str) -> Path | None:
 
 
 def read_all(files: dict[str, Path | None]) -> tuple[dict[str, Entry], list[str]]:
-    """Read the features that there are, and list the sound files whose features are damaged."""
+    """Read the features that are on disk, and list the sound files whose features are damaged."""
     found, damaged = {}, []
     for path, file in files.items():
         try:
@@ -90,7 +90,7 @@ def gather(entries: list[Entry]) -> Any:
 
 
 def compute_task(steps: Any, files: dict[str, Path | None], report: bool) -> dict[str, Outcome]:
-    """Compute and keep the features of a few files, except of those that others have done."""
+    """Compute and keep the features of a few files, except those that are on disk by now."""
     found, _ = read_all(files)
     done = {path: Outcome(entry) for path, entry in found.items()}
     for path, outcome in _features(steps, [path for path in files if path not in done]):

@@ -165,7 +165,7 @@ class FeatureCache(ClipTransformer):
             self.steps_.fit(X, y)
         _check_rates(self.steps_)
         for loader in loaders(self.steps_):
-            loader.set_params(on_error="stop", verbose=0)  # both are up to the cache
+            loader.set_params(on_error="stop", verbose=0)  # the cache does both itself
         self._folder()  # refuses parameters that it cannot tell apart
         return self
 
