@@ -1,4 +1,4 @@
-"""The recipes of docs/contributing.md work as they are written there."""
+"""The recipes of docs/contributing.md and the README's first example work as they are written."""
 
 import re
 import textwrap
@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-RECIPES = (Path(__file__).parents[1] / "docs" / "contributing.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[1]
 
 
-def run(heading):
+def run(file, heading):
     """Run the code of a section; return the names that it defines."""
-    section = RECIPES.split(f"## {heading}\n")[1].split("\n## ")[0]
+    section = (ROOT / file).read_text(encoding="utf-8").split(f"# {heading}\n")[1].split("\n## ")[0]
     (code,) = re.findall(r"^ *```python\n(.*?)^ *```$", section, re.DOTALL | re.MULTILINE)
     names = {"__name__": "recipe"}
     exec(textwrap.dedent(code), names)
@@ -21,18 +21,23 @@ def run(heading):
 def test_a_new_dataset(tmp_path):
     for name in ("03_anger_1.wav", "10_calm_1.wav", "03_calm_1.wav"):
         (tmp_path / name).touch()
-    clips = run("A new dataset")["load_my_corpus"](tmp_path)
+    clips = run("docs/contributing.md", "A new dataset")["load_my_corpus"](tmp_path)
     assert clips.target.tolist() == ["anger", "calm", "calm"]
     assert clips.speaker.tolist() == ["03", "03", "10"]
     assert clips.data[0] == str(tmp_path / "03_anger_1.wav")
 
 
 def test_a_new_callback():
-    assert run("A new callback")["layers"][0].weight.abs().max() <= 0.1
+    assert run("docs/contributing.md", "A new callback")["layers"][0].weight.abs().max() <= 0.1
 
 
 @pytest.mark.slow
 def test_an_export(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run("An export")
+    names = run("docs/contributing.md", "An export")
     assert names["probability"].shape == (1, 3)
+
+
+@pytest.mark.slow
+def test_the_readme():
+    assert run("README.md", "skaudio")["scores"].mean() > 0.9

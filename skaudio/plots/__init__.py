@@ -1,4 +1,4 @@
-"""Displays in the manner of scikit-learn."""
+"""Displays in the style of scikit-learn."""
 
 from skaudio.plots.resolution import ResolutionDisplay
 

@@ -1,4 +1,4 @@
-"""See what a resolution layer does to a clip."""
+"""A display of what a resolution layer does to a clip."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ __all__ = ["ResolutionDisplay"]
 
 
 class ResolutionDisplay:
-    """Which frames of a clip a network keeps, and what it makes of them.
+    """Display which frames of a clip a network keeps, and what it merges them into.
 
-    Four panels: the importance of each frame, with frames that are as good as empty in grey; the
-    spectrogram in decibels; the same after merging; and the encoding of where in time the merged
+    Four panels: the importance of each frame, with nearly empty frames in grey; the spectrogram
+    in decibels; the spectrogram after merging; and the encoding of where in time the merged
     frames come from.
 
     Parameters
     ----------
     result : dict
-        What :class:`~skaudio.layers.DiffRes`, :class:`~skaudio.layers.DiffResF` or
-        :class:`~skaudio.layers.DiffResTF` gave for a batch.
+        The output of :class:`~skaudio.layers.DiffRes`, :class:`~skaudio.layers.DiffResF` or
+        :class:`~skaudio.layers.DiffResTF` for a batch.
     clip : int, default=0
-        Clip of the batch.
+        Position of the clip in the batch.
 
     Attributes
     ----------
@@ -38,6 +38,7 @@ class ResolutionDisplay:
     See Also
     --------
     skaudio.networks.DiffResNet : Puts the layer in front of any network.
+    skaudio.layers.DiffRes : Draws a whole batch into files, with ``visualize``.
 
     Examples
     --------
@@ -56,7 +57,7 @@ class ResolutionDisplay:
 
     @classmethod
     def from_estimator(cls, estimator: Any, clip: Any, *, figure: Any = None) -> ResolutionDisplay:
-        """Predict a clip, and draw what the network's resolution layer made of it.
+        """Predict a clip, and draw the output of the network's resolution layer.
 
         Parameters
         ----------
@@ -64,10 +65,10 @@ class ResolutionDisplay:
             Fitted, with a network that has such a layer, as
             :class:`~skaudio.networks.DiffResNet` has. Of several layers the first is drawn.
         clip : ndarray, str or Path
-            One item of what :meth:`predict` takes: features of shape ``(n_bands, n_frames)``, or
-            whatever the pipeline or the front end makes them of, such as a waveform of shape
-            ``(n_samples,)`` in [-1, 1] or a path. Of an estimator with several windows a clip,
-            the first is drawn.
+            One item of the list that :meth:`predict` takes: features of shape
+            ``(n_bands, n_frames)``, or whatever the pipeline or the front end computes them
+            from, such as a waveform of shape ``(n_samples,)`` in [-1, 1] or a path. If the
+            estimator averages over several parts of a clip, the first one is drawn.
         figure : matplotlib.figure.Figure or SubFigure, optional
             Empty, to draw into; by default a new one.
 
@@ -84,7 +85,8 @@ class ResolutionDisplay:
         """
         layer = _resolution_layer(estimator)
         results: list[dict[str, Any]] = []
-        # The hook shows what prediction does, so that nothing on the way is done a second time.
+        # A forward hook records the layer's output during an ordinary prediction, so that the
+        # picture shows exactly what the prediction used, padding and cropping included.
         hook = layer.register_forward_hook(lambda module, args, result: results.append(result))
         try:
             estimator.predict([clip])
@@ -93,7 +95,7 @@ class ResolutionDisplay:
         return cls(results[0]).plot(figure=figure)
 
     def plot(self, *, figure: Any = None) -> ResolutionDisplay:
-        """Draw the panels below one another.
+        """Draw the panels, one below the other.
 
         Parameters
         ----------
@@ -114,7 +116,7 @@ class ResolutionDisplay:
 
 
 def _innermost(estimator: Any) -> Any:
-    """Give what a pipeline ends in, what a search has found, or what these are made of."""
+    """Return the estimator inside pipelines and searches."""
     if isinstance(estimator, Pipeline):
         return _innermost(estimator[-1])
     if hasattr(estimator, "best_estimator_"):
