@@ -26,7 +26,8 @@ from skaudio._validation import (
     is_path,
     remembered_rates,
 )
-from skaudio.audio.reading import HIGHEST_RATE, probe, read_with_rate, warn_of_upsampling
+from skaudio.audio.headers import HIGHEST_RATE, probe
+from skaudio.audio.reading import read_with_rate, warn_of_upsampling
 from skaudio.audio.waveform import Waveform, fix_length, resample, time_slice
 from skaudio.exceptions import AudioFormatError, SampleRateError
 

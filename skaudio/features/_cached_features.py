@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 from skaudio._artifacts import hash_value, identify_file, read_checked, write_checked
 from skaudio._validation import holds_paths
-from skaudio.audio import AudioLoader
+from skaudio.audio import AudioLoader, Waveform
 from skaudio.exceptions import AudioFormatError, DamagedFileError
 
 __all__ = [
@@ -44,8 +45,9 @@ class Outcome(NamedTuple):
 
 
 # Entries on disk: ab/cdef....npy, in two levels, since file systems slow down with 100 000 files
-# in one folder. Each is a .npy file, so that numpy.load reads it, followed by a byte that tells
-# whether the array came in a list, and by the checksum.
+# in one folder. Each is a .npy file, so that numpy.load reads it, followed by whether the array was
+# in a list, by the sample rate that it remembers (0 for none), and by the checksum.
+_TRAILER = struct.Struct("<?I")
 
 
 def entry_path(folder: Path, path: str) -> Path | None:
@@ -69,15 +71,21 @@ def read_all(files: dict[str, Path | None]) -> tuple[dict[str, Entry], list[str]
             damaged.append(path)
             continue
         if data:
-            found[path] = Entry(np.load(io.BytesIO(data), allow_pickle=False), data[-1] == 1)
+            found[path] = _decode(data)
     return found, damaged
 
 
-def _write(file: Path, entry: Entry) -> None:
+def _decode(data: bytes) -> Entry:
+    array = np.load(io.BytesIO(data), allow_pickle=False)
+    in_list, sample_rate = _TRAILER.unpack(data[-_TRAILER.size :])
+    return Entry(Waveform(array, sample_rate) if sample_rate else array, in_list)
+
+
+def _encode(entry: Entry) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, entry.array, allow_pickle=False)
-    buffer.write(b"\1" if entry.in_list else b"\0")
-    write_checked(file, buffer.getvalue())
+    np.save(buffer, np.asarray(entry.array), allow_pickle=False)
+    buffer.write(_TRAILER.pack(entry.in_list, getattr(entry.array, "sample_rate", None) or 0))
+    return buffer.getvalue()
 
 
 def gather(entries: list[Entry]) -> Any:
@@ -86,7 +94,9 @@ def gather(entries: list[Entry]) -> Any:
     alike = len({(array.shape, array.dtype) for array in arrays}) == 1
     if not alike or any(entry.in_list for entry in entries):
         return arrays
-    return np.stack(arrays)
+    rates = {getattr(array, "sample_rate", None) for array in arrays}
+    stacked = np.stack(arrays)
+    return stacked if len(rates) > 1 or None in rates else Waveform(stacked, rates.pop())
 
 
 def compute_task(steps: Any, files: dict[str, Path | None], report: bool) -> dict[str, Outcome]:
@@ -99,7 +109,7 @@ def compute_task(steps: Any, files: dict[str, Path | None], report: bool) -> dic
             if not report:
                 raise outcome.result
         elif file is not None:
-            _write(file, outcome.result)
+            write_checked(file, _encode(outcome.result))
         done[path] = outcome
     return done
 
@@ -125,7 +135,7 @@ def _check_result(result: Any, paths: list[str]) -> list[NDArray[Any]]:
     if hasattr(result, "to_numpy"):  # a table, as set_output can ask for it
         result = result.to_numpy()
     if isinstance(result, (list, np.ndarray)) and len(result) == len(paths):
-        arrays = [np.asarray(clip) for clip in result]
+        arrays = [np.asanyarray(clip) for clip in result]
         if all(array.dtype.kind in "biufc" for array in arrays):
             return arrays
     raise ValueError(

@@ -422,6 +422,17 @@ class TestSampleRates:
             FeatureCache(AudioLoader(sample_rate=None), location).fit_transform([path])
         assert len(entries(location)) == 6
 
+    @pytest.mark.parametrize("pad", [False, True])
+    def test_cached_waveforms_remember_their_rate(self, mixed, location, pad):
+        loader = AudioLoader(duration=0.5, pad=pad)
+        cache = FeatureCache(loader, location)
+        for _ in ("computed", "read"):
+            found = cache.fit_transform(mixed[1:])
+            assert_same(found, loader.fit_transform(mixed[1:]))
+            assert [clip.sample_rate for clip in found] == [16000] * 3
+            with pytest.raises(SampleRateError, match="at 16000 Hz, but .* sample_rate=8000"):
+                LogMelSpectrogram(sample_rate=8000).fit(found)
+
     def test_plain_arrays_are_taken_at_the_rate_of_the_loader(self, location):
         steps = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=8000))
         with pytest.raises(SampleRateError, match="16000 Hz, but .*sample_rate=8000"):
