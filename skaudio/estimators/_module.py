@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
+from skaudio.exceptions import SkaudioWarning
 from skaudio.networks.building import build_network, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "check_frontend"]
@@ -75,9 +77,12 @@ class Architecture:
     def build(self) -> ClipModule:
         """Build the module, its weights drawn from torch's global generator."""
         network = build_network(self.network, self.n_bands, self.n_outputs, self.n_frames)
-        frontend = None if self.frontend is None else _build_frontend(self.frontend)
-        sample_rate = None if self.frontend is None else self.frontend.sample_rate
-        return ClipModule(network, self.n_outputs, frontend, sample_rate)
+        if self.frontend is None:
+            return ClipModule(network, self.n_outputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SkaudioWarning)  # `plan` has warned of empty bands
+            frontend = _build_frontend(self.frontend)
+        return ClipModule(network, self.n_outputs, frontend, self.frontend.sample_rate)
 
 
 def _build_frontend(transformer: Any) -> Any:

@@ -240,6 +240,13 @@ def test_a_bad_file_is_named_before_the_training_begins(tiny, tones, files, tmp_
             classifier(tiny, log_mel()).fit([*files[:-1], path], tones.target)
 
 
+def test_empty_mel_bands_draw_one_warning(tiny, tones):
+    frontend = LogMelSpectrogram(sample_rate=RATE, n_fft=64, n_mels=80)
+    with pytest.warns(SkaudioWarning, match="of 80 mel bands are empty") as caught:
+        classifier(tiny, frontend).fit(tones.data, tones.target).predict(tones.data)
+    assert len(caught) == 1
+
+
 def test_paths_beside_arrays(tiny, tones, files):
     with pytest.raises(AudioFormatError, match="Clip 1 is ndarray .* first clip is a path"):
         classifier(tiny, log_mel()).fit([files[0], *tones.data[1:]], tones.target)
