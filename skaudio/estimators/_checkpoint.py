@@ -55,6 +55,7 @@ class Checkpoints(Callback):
         """Write a checkpoint, and remove those that are no longer needed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "finished").unlink(missing_ok=True)
+        # Made in memory first: a checksum needs the whole, and networks of this size are small.
         data = io.BytesIO()
         torch.save(self._state(net), data)
         path = self.folder / f"epoch_{len(net.history):05d}.pt"
@@ -77,6 +78,8 @@ class Checkpoints(Callback):
             for path in self.folder.glob("epoch_*.pt"):
                 path.unlink(missing_ok=True)
             return 0
+        # Callbacks whose state follows from the history are called with it, once more for its last
+        # epoch, as the process that was killed may not have come to that.
         net.history.extend(state["history"])
         _best_weights(net).weights_ = state["best"]
         for _, callback in net.callbacks_:
@@ -91,7 +94,7 @@ class Checkpoints(Callback):
 
     def _load_weights(self, net: Any, state: dict[str, Any]) -> bool:
         """Put a state into the net; if it does not fit, warn and leave the net as it was."""
-        before = copy.deepcopy(_weights(net))
+        before = copy.deepcopy(_weights(net))  # a state may fit in part, and be half loaded
         try:
             _check_optimizer(net, state)
             _set_weights(net, state)

@@ -320,12 +320,14 @@ def _split_clips(
 ) -> tuple[Indices, Indices]:
     n_clips = len(y)
     n_valid = max(1, round(n_clips * fraction))
+    # Each class needs a clip to learn from.
     n_classes = len(np.unique(y)) if stratify else 1
     if n_clips - n_valid < max(1, n_classes):
         raise ValueError(
             f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
             "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
         )
+    # scikit-learn stratifies only where each class has two clips at least.
     stratify = stratify and min(_class_counts(y)) >= 2
     splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
         n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
@@ -343,6 +345,8 @@ def _split_groups(
             "Cannot hold back a group for validation: all clips belong to one group. Pass X_val "
             "and y_val, or early_stopping=False."
         )
+    # Of k folds of whole groups each holds about 1 / k of the clips; the one is taken that comes
+    # closest to the wanted share.
     n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
     # Stratified folds need one class at least that reaches into all of them.
     largest = max(_class_counts(y)) if stratify else n_splits

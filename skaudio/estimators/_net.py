@@ -217,6 +217,7 @@ class AudioNet(NeuralNet):
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward on one batch."""
         inputs, target = batch
+        # Random numbers follow from epoch and step, so that a resumed training draws the same.
         key = (STEP, len(self.history) - 1, self.step_)
         with seeded(self.device, self.seed, *key) as generator, self._autocast():
             pairs = None
@@ -234,7 +235,7 @@ class AudioNet(NeuralNet):
                 f"{self.step_}. Lower lr, set clip_norm, or check the targets; the best weights "
                 "before that were kept."
             )
-        if self.scaler_.is_enabled():
+        if self.scaler_.is_enabled():  # before gradients are clipped to a norm
             self.scaler_.unscale_(self.optimizer_)
         named = {name: value.detach() for name, value in named.items()}
         return {"loss": loss.detach(), "y_pred": logits.detach(), "named": named}
@@ -271,15 +272,18 @@ class AudioNet(NeuralNet):
         """
         self._set_training(False)
         with torch.inference_mode():
+            # In float64 from here on: softmax and means over crops then add no rounding of their
+            # own to that of the network.
             outputs = [
                 _split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in show(batches)
             ]
         sorted_outputs = torch.cat(outputs).numpy()
         result = np.empty_like(sorted_outputs)
-        result[batches.order] = sorted_outputs
+        result[batches.order] = sorted_outputs  # undo the sorting by length
         return result
 
     def _weighted_loss(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        # Sums of losses in half precision would overflow at 65 504.
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         if weight is not None:
             weight = weight.to(output.dtype).to(self.device)
@@ -294,6 +298,8 @@ class AudioNet(NeuralNet):
     ) -> Tensor:
         if pairs is None:
             return self._weighted_loss(logits, target, weight)
+        # The loss of a mixed target is the mixture of the losses: with cross-entropy the two are
+        # the same, since it is linear in the target; with other losses this is their definition.
         partner, share = pairs
         weight = torch.ones_like(share) if weight is None else weight
         own = self._weighted_loss(logits, target, weight * share)
@@ -356,6 +362,7 @@ def _sum_losses(named: dict[str, Tensor]) -> Tensor | float:
 
 def _mix_inputs(inputs: dict[str, Tensor], partner: Tensor, share: Tensor) -> dict[str, Tensor]:
     mixed = inputs | {"x": mix(inputs["x"], partner, share)}
+    # Where one of two clips has ended the other one is still heard.
     if "lengths" in inputs:
         mixed["lengths"] = torch.maximum(inputs["lengths"], inputs["lengths"][partner])
     return mixed

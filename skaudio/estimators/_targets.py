@@ -206,6 +206,7 @@ class ClassTarget(Target):
                 "class_order=[...] from the lowest to the highest, or y as an ordered pandas "
                 "Categorical."
             ) from None
+        # The position of each value among the sorted ones: sorting the order inverts it.
         return values.argsort(kind="stable").argsort(kind="stable")
 
 
@@ -273,7 +274,7 @@ class NumberTarget(Target):
 
     def decode(self, output: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn outputs of a network into the targets' own units, with the axes of `y`."""
-        mean, scale = self._moments
+        mean, scale = self._moments  # float64, so that large targets keep their digits
         y = output * scale + mean
         return y[:, 0] if self.is_flat else y
 

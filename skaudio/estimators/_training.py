@@ -93,6 +93,7 @@ def train(
     data = {"X": training.source, "y": training.target}
     net.notify("on_train_begin", **data)
     try:
+        # Epochs that a checkpoint brings are not repeated, and count among `n_epochs`.
         done = 0 if checkpoints is None else checkpoints.resume(net)
         batches[0].epoch += done
         net.fit_loop(batches, epochs=max(0, settings.n_epochs - done))
@@ -108,7 +109,7 @@ def train(
         )
         raise
     except DivergedError:
-        restores = True
+        restores = True  # also of a training that is not validated: its newest weights are broken
         raise
     finally:
         net.drop_unfinished_epoch(validated=validation is not None)
@@ -126,6 +127,8 @@ def prediction_segments(
     if crop is not None:
         take = covering_crops if aggregation == "mean" else centre_crops
         return take(source.lengths, crop)
+    # Clips of as many frames get one length, so that they can share a batch: the samples between
+    # two hops change no feature.
     return whole_clips(net.module_.padded_length(source.lengths))
 
 
