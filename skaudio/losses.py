@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 __all__ = [
     "CLASSIFICATION_LOSSES",
     "REGRESSION_LOSSES",
+    "ClassificationLoss",
     "ConcordanceLoss",
     "FocalLoss",
     "OrdinalLoss",
+    "RegressionLoss",
     "make_loss",
 ]
 
@@ -288,6 +290,9 @@ def _shares(weight: Tensor | None, target: Tensor) -> Tensor:
     # The weights of a batch may all be zero: 0 / tiny is 0, where 0 / 0 would be NaN.
     return weight / weight.sum().clamp(min=torch.finfo(target.dtype).tiny)
 
+
+ClassificationLoss = Literal["cross_entropy", "focal", "ordinal"]
+RegressionLoss = Literal["squared_error", "absolute_error", "huber", "concordance"]
 
 CLASSIFICATION_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cross_entropy": partial(nn.CrossEntropyLoss, reduction="none"),

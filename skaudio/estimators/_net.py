@@ -116,16 +116,20 @@ class AudioNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         own = [
-            ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("named_scores", NamedScores()),
-            ("kernel_averaging", KernelAveraging()),
-            ("norm_scaling", NormScaling()),
+            ("skaudio_epoch_timer", EpochTimer()),
+            ("skaudio_train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("skaudio_named_scores", NamedScores()),
+            ("skaudio_kernel_averaging", KernelAveraging()),
+            ("skaudio_norm_scaling", NormScaling()),
         ]
         given = [entry[1] if isinstance(entry, tuple) else entry for entry in self.callbacks or []]
+        kinds = [entry if isinstance(entry, type) else type(entry) for entry in given]
         # A user's own KernelAveraging(every="epoch") takes the place of the one here.
-        kinds = tuple(type(callback) for callback in given)
-        return [(name, callback) for name, callback in own if type(callback) not in kinds]
+        return [
+            (name, callback)
+            for name, callback in own
+            if not any(issubclass(kind, type(callback)) for kind in kinds)
+        ]
 
     def initialize_module(self) -> AudioNet:
         """Build the module from this net's own seed."""
@@ -201,18 +205,23 @@ class AudioNet(NeuralNet):
             del self.history[-1]
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Tell the net, then its callbacks.
+        """Tell the net, then all of its callbacks, also after one has asked for the end.
 
         skorch's early stopping asks for the end by an interrupt, which is not one by the user.
         """
         getattr(self, method_name)(self, **kwargs)
+        stops = False
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
+            except StopTraining:
+                stops = True
             except KeyboardInterrupt:
-                if isinstance(callback, EarlyStopping):
-                    raise StopTraining from None
-                raise
+                if not isinstance(callback, EarlyStopping):
+                    raise
+                stops = True
+        if stops:
+            raise StopTraining
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward on one batch."""
