@@ -38,7 +38,7 @@ parser.add_argument("--quick", action="store_true", help="1 epoch, every third d
 args = parser.parse_args()
 
 clips = load_manifest(args.data / "fsdd.csv") if args.data else load_spoken_digits()
-waveforms = AudioLoader().fit_transform(clips.data) if args.data else clips.data
+waveforms = AudioLoader(sample_rate=8000).fit_transform(clips.data) if args.data else clips.data
 kept = slice(None, None, 3 if args.quick else 1)
 digit, speaker = np.asarray(clips.target)[kept], np.asarray(clips.speaker)[kept]
 X = LogMelSpectrogram(sample_rate=8000).fit_transform(waveforms[kept])

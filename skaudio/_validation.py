@@ -1,14 +1,16 @@
-"""The one gate for what users hand in: clips, features, paths, weights, seeds.
+"""Checks of what users pass in: waveforms, features, paths, weights, seeds.
 
-Everything behind the gate is either an ndarray (clips of one length) or a list of
-ndarrays (clips of several lengths), float32 and finite. Nobody rechecks. This is also
-the only module that touches what scikit-learn keeps private.
+Clips that passed the checks are either an ndarray (clips of one length) or a list of ndarrays
+(clips of several lengths), float32 and finite; no other code checks them again. This is also the
+only module that uses private functions of scikit-learn.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from numbers import Number
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -31,10 +33,23 @@ from sklearn.utils.validation import (
     validate_data,
 )
 
-from skaudio.exceptions import AudioFormatError
+from skaudio.exceptions import AudioFormatError, SampleRateError
+
+try:
+    from sklearn.callback import CallbackSupportMixin, with_callbacks
+except ImportError:  # scikit-learn before 1.9, whose estimators know no callbacks
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Stand in for the mixin of later versions."""
+
+    def with_callbacks(method: Any) -> Any:
+        """Return the method as it is."""
+        return method
+
 
 __all__ = [
     "BaseComposition",
+    "CallbackSupportMixin",
     "Clips",
     "HasMethods",
     "Interval",
@@ -50,16 +65,23 @@ __all__ = [
     "fit_context",
     "holds_paths",
     "is_path",
+    "remembered_rates",
     "with_bands",
+    "with_callbacks",
     "wrap_output",
 ]
 
 Clips = NDArray[np.float32] | list[NDArray[np.float32]]
-"""What leaves the gate: one array, or a list with one array per clip."""
+"""Checked clips: one array, or a list with one array per clip."""
+
+# Waveforms of integers are refused as samples that were not scaled to [-1, 1]. Smaller integers
+# than this pass, since scikit-learn's checks of estimators use some; int16 and uint8, in which
+# sound files are stored, never do.
+_LARGEST_INTEGER = 255
 
 
-def check_waveforms(estimator: Any, X: Any, *, reset: bool) -> Clips:
-    """Check waveforms and give them back as float32.
+def check_waveforms(estimator: Any, X: Any, *, reset: bool, check_rate: bool = True) -> Clips:
+    """Check waveforms and convert them to plain arrays of float32.
 
     Parameters
     ----------
@@ -69,6 +91,9 @@ def check_waveforms(estimator: Any, X: Any, *, reset: bool) -> Clips:
         Mono waveforms in [-1, 1].
     reset : bool
         True in ``fit``, False afterwards.
+    check_rate : bool, default=True
+        Whether waveforms that remember their sample rate must have that of the estimator (its
+        parameter ``sample_rate``, or that of its ``frontend``).
 
     Returns
     -------
@@ -78,14 +103,37 @@ def check_waveforms(estimator: Any, X: Any, *, reset: bool) -> Clips:
     ------
     AudioFormatError
         If a clip has no samples, more than one axis, or integer samples of a sound file.
+    SampleRateError
+        If a clip remembers another sample rate than the estimator's.
     ValueError
         If a sample is NaN or infinite, or scikit-learn's own rules are broken.
     """
-    return _check_clips(estimator, X, reset=reset, what="waveform", ndims=(1,))
+    clips = _check_clips(estimator, X, reset=reset, what="waveform", ndims=(1,))
+    if check_rate:
+        _check_rates(estimator, remembered_rates(X))
+    return clips
+
+
+def remembered_rates(X: Any) -> list[int | None]:
+    """List the sample rate in Hz that each clip remembers, None if it does not.
+
+    Parameters
+    ----------
+    X : sequence of clips
+        As :func:`check_waveforms` takes them.
+
+    Returns
+    -------
+    list of int or None
+        Empty for one plain array of clips, which remembers none.
+    """
+    if isinstance(X, np.ndarray) and X.dtype != object:
+        return [getattr(X, "sample_rate", None)] * len(X)
+    return [getattr(clip, "sample_rate", None) for clip in _as_list(X) or ()]
 
 
 def check_features(estimator: Any, X: Any, *, reset: bool) -> Clips:
-    """Check features and give them back as float32, in the form they came in.
+    """Check features and convert them to float32, in the form they came in.
 
     Parameters
     ----------
@@ -113,7 +161,7 @@ def check_features(estimator: Any, X: Any, *, reset: bool) -> Clips:
 
 
 def with_bands(clips: Clips) -> Clips:
-    """Give one-band sequences their band axis; leave the others as they are."""
+    """Add the band axis to sequences of one band; return other features as they are."""
     if isinstance(clips, np.ndarray):
         return clips[:, np.newaxis, :] if clips.ndim == 2 else clips
     return [clip[np.newaxis, :] if clip.ndim == 1 else clip for clip in clips]
@@ -126,6 +174,7 @@ def is_path(item: Any) -> bool:
 
 def holds_paths(X: Any) -> bool:
     """Tell whether `X` is a collection of paths, judging by its first entry."""
+    X = _from_polars(X)
     if hasattr(X, "iloc"):
         X = X.to_numpy()
     if isinstance(X, np.ndarray):
@@ -134,7 +183,7 @@ def holds_paths(X: Any) -> bool:
 
 
 def check_paths(X: Any) -> list[str]:
-    """Check a collection of paths and give it back as a list of strings.
+    """Check a collection of paths and convert it to a list of strings.
 
     Parameters
     ----------
@@ -151,6 +200,7 @@ def check_paths(X: Any) -> list[str]:
     """
     if is_path(X):
         raise ValueError(f"Expected a list of paths, got the single path {str(X)!r}. Pass [path].")
+    X = _from_polars(X)
     if hasattr(X, "iloc") or isinstance(X, np.ndarray):
         X = np.asarray(X, dtype=object)
         if X.ndim == 2 and X.shape[1] == 1:
@@ -172,7 +222,7 @@ def check_params(estimator: Any) -> None:
 
 
 def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
-    """Give one non-negative float64 weight per clip; None means one each."""
+    """Convert to one non-negative float64 weight per clip; None means 1 for each."""
     counted = np.empty((len(X), 1))  # only the length of X matters here
     return _check_sample_weight(sample_weight, counted, dtype=np.float64, ensure_non_negative=True)
 
@@ -180,6 +230,23 @@ def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
 def check_seed(random_state: Any) -> int:
     """Turn scikit-learn's `random_state` into one non-negative integer seed."""
     return int(check_random_state(random_state).randint(2**31 - 1))
+
+
+def _check_rates(estimator: Any, rates: list[int | None]) -> None:
+    for source in (estimator, getattr(estimator, "frontend", None)):
+        wanted = getattr(source, "sample_rate", None)
+        if wanted is not None:
+            break
+    else:
+        return
+    for i, rate in enumerate(rates):
+        if rate is not None and rate != wanted:
+            raise SampleRateError(
+                f"Clip {i} was loaded at {rate} Hz, but {type(source).__name__} is set to "
+                f"sample_rate={wanted:g}. Set both to one rate, as in AudioLoader(sample_rate="
+                f"{wanted:g}). If the clip was converted since, pass np.asarray(clip), which "
+                "forgets the rate."
+            )
 
 
 def _check_clips(
@@ -192,50 +259,54 @@ def _check_clips(
         )
     ragged = _as_list(X)
     clips: Clips
-    if ragged is None:
-        clips = _check_array(estimator, X, reset=reset, what=what, ndims=ndims)
-    else:
-        clips = _check_list(estimator, ragged, reset=reset, what=what, ndims=ndims)
+    with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, and is reported
+        if ragged is None:
+            clips = _check_array(estimator, X, reset=reset, what=what, ndims=ndims)
+        else:
+            clips = _check_list(estimator, ragged, reset=reset, what=what, ndims=ndims)
     _check_finite(clips)
     return clips
 
 
+def _from_polars(X: Any) -> Any:
+    """Convert a Series of polars to a list; return anything else as it is."""
+    is_series = hasattr(X, "to_list") and hasattr(X, "dtype")
+    return X.to_list() if is_series and not hasattr(X, "iloc") else X
+
+
 def _as_list(X: Any) -> list[Any] | None:
     """Return the clips one by one, or None where `X` is to be read as one array."""
-    if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 1 and X.dtype == object:
-        return list(X)
-    if isinstance(X, np.ndarray):
-        return list(X) if X.dtype == object and X.ndim == 1 and _is_clip(X) else None
-    if not isinstance(X, (list, tuple)) or len(X) == 0:
+    X = _from_polars(X)
+    is_sequence = isinstance(X, (list, tuple))
+    is_column = getattr(X, "ndim", 0) == 1 and getattr(X.dtype, "kind", "") == "O"
+    if not is_sequence and not is_column:
         return None
-    if any(getattr(clip, "ndim", 0) > 0 for clip in X):
-        return list(X)
-    lengths = {len(clip) if isinstance(clip, (list, tuple)) else -1 for clip in X}
-    return list(X) if len(lengths) > 1 and -1 not in lengths else None
-
-
-def _is_clip(X: NDArray[Any]) -> bool:
-    return len(X) > 0 and np.ndim(X[0]) > 0
+    clips = list(X)
+    if not clips or all(isinstance(clip, (Number, np.generic)) for clip in clips):
+        return None  # without clips, or with numbers in their place: _check_array says so
+    if is_sequence and all(isinstance(clip, (list, tuple)) for clip in clips):
+        try:
+            np.array(clips)
+        except ValueError:  # of several lengths
+            return clips
+        return None
+    return clips
 
 
 def _check_array(
     estimator: Any, X: Any, *, reset: bool, what: str, ndims: tuple[int, ...]
 ) -> NDArray[np.float32]:
-    _refuse_pcm(getattr(X, "dtype", None), "X")
+    values = np.asarray(X)
+    if values.ndim == 1 and len(values) > 0:
+        raise AudioFormatError(
+            f"X has one axis of {len(values)} values, a single clip, but "
+            f"{type(estimator).__name__} expected {_wanted(what, ndims)}. Reshape your data: "
+            "pass [X]."
+        )
+    _refuse_integers(values, "X", what)
     if not reset and getattr(X, "ndim", 0) - 1 in ndims:
         _remember_axes(estimator, X.ndim - 1, reset=False)
-    try:
-        array = validate_data(
-            estimator, X, reset=reset, dtype=np.float32, order="C", allow_nd=True,
-            ensure_all_finite=False,
-        )  # fmt: skip
-    except ValueError as error:
-        if "features, but" not in str(error) or getattr(X, "ndim", 2) != 2:
-            raise
-        raise ValueError(
-            f"{error} A 2-D array keeps the width seen in fit; pass clips of other "
-            "lengths as a list of arrays."
-        ) from None
+    array = _validate(estimator, X, reset=reset)
     if array.ndim - 1 not in ndims:
         raise AudioFormatError(
             f"X has shape {array.shape}, but {type(estimator).__name__} expected "
@@ -247,17 +318,41 @@ def _check_array(
     return array
 
 
+def _validate(estimator: Any, X: Any, *, reset: bool) -> NDArray[np.float32]:
+    """Let scikit-learn check an array; say more of what it refuses."""
+    try:
+        return validate_data(
+            estimator, X, reset=reset, dtype=np.float32, order="C", allow_nd=True,
+            ensure_all_finite=False,
+        )  # fmt: skip
+    except (TypeError, ValueError) as error:
+        values = np.asarray(X)
+        if values.dtype.kind == "O" and values.ndim > 0:
+            for place, value in np.ndenumerate(values):
+                if not isinstance(value, (Number, np.generic)):
+                    raise type(error)(
+                        f"Clip {place[0]} holds {_describe(value)}, but expected numbers only "
+                        f"({error}). Repair the clip or leave it out."
+                    ) from None
+        if "features, but" not in str(error) or values.ndim != 2:
+            raise
+        raise ValueError(
+            f"{error} A 2-D array keeps the width seen in fit; pass clips of other "
+            "lengths as a list of arrays."
+        ) from None
+
+
 def _check_list(
     estimator: Any, X: list[Any], *, reset: bool, what: str, ndims: tuple[int, ...]
 ) -> list[NDArray[np.float32]]:
     clips = []
     for i, item in enumerate(X):
-        _refuse_pcm(getattr(item, "dtype", None), f"Clip {i}")
         try:
-            clip = np.ascontiguousarray(item, dtype=np.float32)
+            values = np.asarray(item)
+            clip = np.ascontiguousarray(values, dtype=np.float32)
         except (TypeError, ValueError):
             clip = None
-        if clip is None or np.ndim(item) not in ndims:
+        if clip is None or values.ndim not in ndims:
             raise AudioFormatError(
                 f"Clip {i} is {_describe(item)}, but {type(estimator).__name__} expected "
                 f"{_wanted(what, ndims)}."
@@ -266,6 +361,7 @@ def _check_list(
             raise AudioFormatError(
                 f"Clip {i} is empty (shape {clip.shape}). Leave it out or record it again."
             )
+        _refuse_integers(values, f"Clip {i}", what)
         clips.append(clip)
     _check_bands(estimator, clips, reset=reset)
     return clips
@@ -318,12 +414,24 @@ def _check_finite(clips: Clips) -> None:
         )
 
 
-def _refuse_pcm(dtype: Any, where: str) -> None:
+def _refuse_integers(values: NDArray[Any], where: str, what: str) -> None:
+    """Refuse integer samples that were not scaled to [-1, 1]."""
+    dtype = values.dtype
     if dtype in (np.int16, np.uint8):
-        raise AudioFormatError(
-            f"{where} holds {dtype} samples as sound files store them, but expected floats in "
-            f"[-1, 1]. Divide by {'32768' if dtype == np.int16 else '128 and subtract 1'}."
-        )
+        scale = "32768" if dtype == np.int16 else "128 and subtract 1"
+    elif what == "waveform" and dtype.kind in "iu" and _exceeds(values):
+        scale = "32768 if they come from 16 bits, by 2147483648 if from 32 bits"
+    else:
+        return
+    raise AudioFormatError(
+        f"{where} holds {dtype} samples as sound files store them, but expected floats in "
+        f"[-1, 1]. Divide by {scale}."
+    )
+
+
+def _exceeds(values: NDArray[Any]) -> bool:
+    # Not by np.abs: the absolute value of the lowest integer overflows.
+    return values.size > 0 and max(int(values.max()), -int(values.min())) > _LARGEST_INTEGER
 
 
 def _wanted(what: str, ndims: tuple[int, ...]) -> str:
@@ -334,4 +442,6 @@ def _wanted(what: str, ndims: tuple[int, ...]) -> str:
 
 def _describe(item: Any) -> str:
     shape = getattr(item, "shape", None)
-    return f"{type(item).__name__} of shape {shape}" if shape is not None else repr(item)
+    if shape:
+        return f"{type(item).__name__} of shape {shape}"
+    return shorten(repr(item), 80, placeholder=" ...")

@@ -1,6 +1,13 @@
-"""Errors and warnings that are skaudio's own."""
+"""Errors and warnings that skaudio defines."""
 
-__all__ = ["AudioFormatError", "DivergedError", "SampleRateError", "SkaudioWarning"]
+__all__ = [
+    "AudioFormatError",
+    "DamagedFileError",
+    "DivergedError",
+    "SampleRateError",
+    "SkaudioWarning",
+    "StopTraining",
+]
 
 
 class AudioFormatError(ValueError):
@@ -12,7 +19,11 @@ class AudioFormatError(ValueError):
 
 
 class SampleRateError(AudioFormatError):
-    """A sound file was recorded at another rate than the one expected."""
+    """A clip has another sample rate than the one expected."""
+
+
+class DamagedFileError(ValueError):
+    """A file that skaudio wrote, as a checkpoint, is not what was written."""
 
 
 class SkaudioWarning(UserWarning):
@@ -24,3 +35,7 @@ class DivergedError(ArithmeticError):
 
     The estimator that raises it is fitted with the best weights from before.
     """
+
+
+class StopTraining(Exception):  # noqa: N818 - nothing is wrong when a training ends
+    """Raised by a callback at an epoch's end to end the training there."""

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+import inspect
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-__all__ = ["ConcordanceLoss", "FocalLoss", "OrdinalLoss"]
+__all__ = [
+    "CLASSIFICATION_LOSSES",
+    "REGRESSION_LOSSES",
+    "ConcordanceLoss",
+    "FocalLoss",
+    "OrdinalLoss",
+    "make_loss",
+]
 
 
 class FocalLoss(nn.Module):
@@ -249,11 +260,7 @@ class ConcordanceLoss(nn.Module):
 
 
 def _log_prob(logits: Tensor) -> Tensor:
-    return torch.log_softmax(logits, dim=1, dtype=_at_least_single(logits.dtype))
-
-
-def _at_least_single(dtype: torch.dtype) -> torch.dtype:
-    return torch.promote_types(dtype, torch.float32)
+    return torch.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
 def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -268,7 +275,7 @@ def _paired(output: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             f"ConcordanceLoss: the output has shape {tuple(output.shape)}, but the target has "
             f"{tuple(target.shape)}. Both need (batch, n_targets)."
         )
-    dtype = _at_least_single(torch.promote_types(output.dtype, target.dtype))
+    dtype = torch.promote_types(torch.promote_types(output.dtype, target.dtype), torch.float32)
     origin = target[:1].to(dtype)
     return output.to(dtype) - origin, target.to(dtype) - origin
 
@@ -280,3 +287,75 @@ def _shares(weight: Tensor | None, target: Tensor) -> Tensor:
     weight = weight.to(target.dtype)[:, None]
     # The weights of a batch may all be zero: 0 / tiny is 0, where 0 / 0 would be NaN.
     return weight / weight.sum().clamp(min=torch.finfo(target.dtype).tiny)
+
+
+CLASSIFICATION_LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "cross_entropy": partial(nn.CrossEntropyLoss, reduction="none"),
+    "focal": FocalLoss,
+    "ordinal": OrdinalLoss,
+}
+"""Losses of logits and class numbers, by name; each returns one loss per clip."""
+
+REGRESSION_LOSSES: dict[str, Callable[..., nn.Module]] = {
+    "squared_error": partial(nn.MSELoss, reduction="none"),
+    "absolute_error": partial(nn.L1Loss, reduction="none"),
+    "huber": partial(nn.HuberLoss, reduction="none"),
+    "concordance": ConcordanceLoss,
+}
+"""Losses of estimates and standardised targets, by name."""
+
+
+def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
+    """Resolve a loss to a module that is called as ``loss(output, target, weight=None)``.
+
+    Parameters
+    ----------
+    loss : str or callable
+        A name of :data:`CLASSIFICATION_LOSSES` or :data:`REGRESSION_LOSSES`. A callable is called
+        with the network's output and the targets, and returns one loss per clip, or their mean.
+        A module is copied: the user's own stays on its device. The concordance loss takes the
+        weights itself.
+    **options
+        Arguments of a loss given by name.
+
+    Returns
+    -------
+    torch.nn.Module
+        Returns the weighted mean over the clips of the batch.
+
+    Raises
+    ------
+    TypeError
+        If `loss` is a class.
+    """
+    if inspect.isclass(loss):
+        raise TypeError(
+            f"loss is the class {loss.__name__}, but expected an object of it. Call it: "
+            f"loss={loss.__name__}()."
+        )
+    if isinstance(loss, str):
+        loss = (CLASSIFICATION_LOSSES | REGRESSION_LOSSES)[loss](**options)
+    elif isinstance(loss, nn.Module):
+        loss = copy.deepcopy(loss)
+    return loss if isinstance(loss, ConcordanceLoss) else _Weighted(loss)
+
+
+class _Weighted(nn.Module):
+    """Average one loss per clip, each counted with its weight."""
+
+    def __init__(self, loss: Callable[[Tensor, Tensor], Tensor]) -> None:
+        super().__init__()
+        self.loss = loss
+
+    def forward(self, output: Tensor, target: Tensor, weight: Tensor | None = None) -> Tensor:
+        losses: Any = self.loss(output, target)
+        if losses.ndim == 0:
+            if weight is None:
+                return losses
+            raise ValueError(
+                f"loss {self.loss!r} returned one number for the batch, but weighted clips (or "
+                "mixup) need one loss per clip. Return a tensor of shape (batch,)."
+            )
+        if losses.ndim > 1:
+            losses = losses.flatten(1).mean(1)
+        return losses.mean() if weight is None else (losses * weight).mean()

@@ -48,7 +48,7 @@ def test_fsdd_digits_of_unseen_speakers(recordings, two_threads):
     clips = load_manifest(recordings / "fsdd.csv")
     held_out = np.isin(clips.speaker, ["lucas", "theo"])
     paths, digit = np.asarray(clips.data), np.asarray(clips.target)
-    model = make_pipeline(AudioLoader(), *default_pipeline(8000))
+    model = make_pipeline(AudioLoader(sample_rate=8000), *default_pipeline(8000))
     predicted = model.fit(paths[~held_out], digit[~held_out]).predict(paths[held_out])
     assert unweighted_average_recall(digit[held_out], predicted) > 0.80
 
@@ -60,7 +60,7 @@ def corpus(recordings=None):
         waveforms, n_folds = clips.data, 4
     else:
         clips = load_manifest(recordings / "fsdd.csv")
-        waveforms, n_folds = AudioLoader().fit_transform(clips.data), 3
+        waveforms, n_folds = AudioLoader(sample_rate=8000).fit_transform(clips.data), 3
     X = LogMelSpectrogram(sample_rate=8000).fit_transform(waveforms)
     digit, speaker = np.asarray(clips.target), np.asarray(clips.speaker)
     return X, digit, list(GroupKFold(n_folds).split(digit, digit, speaker))

@@ -67,11 +67,12 @@ ESTIMATORS = [
     AudioRegressor(),
     AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2),
     AudioClassifier(
-        DiffResNet(rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"), lr=1e-2
+        DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
+        lr=1e-2,
     ),
     *WITHOUT_EXEMPTION,
     AudioLoader(),
-    AudioLoader(sample_rate=16000, n_jobs=2),
+    AudioLoader(sample_rate=None, n_jobs=2),
     BandScaler(),
     BandScaler(scope="global"),
     BandScaler(with_mean=False, with_std=False),

@@ -1,17 +1,19 @@
-"""Sound files in, waveforms out."""
+"""From sound files to waveforms."""
 
-from skaudio.audio.cutting import fix_length, stretch
+from skaudio.audio.headers import SUFFIXES, AudioInfo, probe
 from skaudio.audio.loader import AudioLoader
-from skaudio.audio.reading import SUFFIXES, AudioInfo, probe, read
-from skaudio.audio.resampling import resample
+from skaudio.audio.reading import read, warn_of_upsampling
+from skaudio.audio.waveform import Waveform, fix_length, resample, time_slice
 
 __all__ = [
     "SUFFIXES",
     "AudioInfo",
     "AudioLoader",
+    "Waveform",
     "fix_length",
     "probe",
     "read",
     "resample",
-    "stretch",
+    "time_slice",
+    "warn_of_upsampling",
 ]

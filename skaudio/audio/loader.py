@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from numbers import Integral, Real
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import gen_batches
 from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
 
 from skaudio._validation import (
     Clips,
@@ -23,9 +24,11 @@ from skaudio._validation import (
     check_waveforms,
     holds_paths,
     is_path,
+    remembered_rates,
 )
-from skaudio.audio.cutting import fix_length, stretch
-from skaudio.audio.reading import probe, read
+from skaudio.audio.headers import HIGHEST_RATE, probe
+from skaudio.audio.reading import read_with_rate, warn_of_upsampling
+from skaudio.audio.waveform import Waveform, fix_length, resample, time_slice
 from skaudio.exceptions import AudioFormatError, SampleRateError
 
 __all__ = ["AudioLoader"]
@@ -34,21 +37,25 @@ __all__ = ["AudioLoader"]
 # file stops the work soon; a worker takes a few at a time, since small ones are read faster than
 # handed over.
 _BLOCK = 64
-_AT_A_TIME = 4
+_FILES_PER_TASK = 4
+
+Recording = tuple[Waveform, int]
+"""Waveform of a file, and the rate at which it was recorded."""
 
 
 class AudioLoader(TransformerMixin, BaseEstimator):
-    """Read sound files as waveforms.
+    """Read sound files as waveforms of one sample rate.
 
-    Files of any format that libsndfile knows (WAV, FLAC, Ogg, MP3 ...) are mixed to mono. What
-    is already a waveform passes through, so that one pipeline takes files and arrays alike.
+    Files of any format that libsndfile knows (WAV, FLAC, Ogg, MP3 ...) are mixed to mono and
+    converted to `sample_rate`, as :func:`librosa.load` does. What is already a waveform passes
+    through, so that one pipeline takes files and arrays alike.
 
     Parameters
     ----------
-    sample_rate : int, optional
-        Rate in Hz that every file is converted to. By default nothing is converted and all
-        files must have the rate of the first file seen in :meth:`fit`. Waveforms carry no rate
-        and are taken to be at this one.
+    sample_rate : int or None, default=16000
+        Rate in Hz that every file is converted to (by soxr, with its high quality). Features that
+        follow must be set to the same rate. None converts nothing: then all files must have the
+        rate of the first file seen in :meth:`fit`.
     offset : float, default=0.0
         Where in each clip to start, in seconds.
     duration : float, optional
@@ -62,15 +69,26 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     n_jobs : int, optional
         Files read at a time, in threads unless :func:`joblib.parallel_config` says otherwise.
         None means 1, or what that context says; -1 means all cores.
+    verbose : int, default=0
+        Whether to show a progress bar of the files.
 
     Attributes
     ----------
     sample_rate_ : int or None
-        Rate in Hz of the waveforms that come out; None after a fit on waveforms without
-        `sample_rate`.
+        Rate in Hz of the waveforms that come out; None after a fit on plain arrays with
+        ``sample_rate=None``.
+
+    See Also
+    --------
+    skaudio.audio.read : Read one file, or a part of it.
+    skaudio.features.FeatureCache : Compute the features of each file only once.
 
     Notes
     -----
+    Plain arrays carry no rate and are taken to be at `sample_rate`. What comes out remembers its
+    rate (:class:`~skaudio.audio.Waveform`), so that a transformer set to another one refuses it;
+    such waveforms that come in at another rate are converted as files are.
+
     Waveforms are no table, so that they stay arrays whatever :meth:`set_output` or
     :func:`sklearn.set_config` asks for.
 
@@ -83,23 +101,25 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints: dict = {
-        "sample_rate": [Interval(Integral, 1, None, closed="left"), None],
+        "sample_rate": [Interval(Integral, 1, HIGHEST_RATE, closed="both"), None],
         "offset": [Interval(Real, 0, None, closed="left")],
         "duration": [Interval(Real, 0, None, closed="neither"), None],
         "pad": ["boolean"],
         "on_error": [StrOptions({"stop", "report"})],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
         self,
         *,
-        sample_rate: int | None = None,
+        sample_rate: int | None = 16000,
         offset: float = 0.0,
         duration: float | None = None,
         pad: bool = False,
         on_error: Literal["stop", "report"] = "stop",
         n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.sample_rate = sample_rate
         self.offset = offset
@@ -107,16 +127,20 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         self.pad = pad
         self.on_error = on_error
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> AudioLoader:
-        """Learn the sample rate from the first file; no samples are decoded.
+        """Check the parameters, and learn the sample rate of the first clip if there is none.
+
+        No samples are decoded.
 
         Parameters
         ----------
         X : sequence of str or pathlib.Path, or waveforms
             Paths as a list, array, Series or one-column DataFrame; or waveforms of shape
             (n_clips, n_samples) or a list of them, in [-1, 1].
-        y : ignored
+        y : None
+            Ignored.
 
         Returns
         -------
@@ -126,7 +150,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         Raises
         ------
         AudioFormatError
-            If the first file cannot be read (with ``on_error="report"``: if none can).
+            If the first file has to be looked at and cannot be read (with ``on_error="report"``:
+            if none can).
         ValueError
             If a parameter is out of range, or ``pad=True`` comes without `duration`.
         """
@@ -137,7 +162,9 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             )
         self.sample_rate_ = self.sample_rate
         if not _are_paths(X):
-            check_waveforms(self, X, reset=True)
+            check_waveforms(self, X, reset=True, check_rate=False)
+            if self.sample_rate is None:
+                self.sample_rate_ = next(iter(remembered_rates(X)), None)
         elif self.sample_rate is None:
             self.sample_rate_ = self._first_rate(check_paths(X))
         return self
@@ -152,8 +179,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
 
         Returns
         -------
-        list of ndarray of shape (n_samples,), or ndarray of shape (n_clips, n_samples)
-            Mono waveforms, float32, in [-1, 1]. An array where ``pad=True`` or `X` was one.
+        list of Waveform of shape (n_samples,), or Waveform of shape (n_clips, n_samples)
+            Mono, float32, in [-1, 1]. One array where ``pad=True`` or `X` was one.
 
         Raises
         ------
@@ -161,13 +188,40 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             If a file is missing, empty, truncated, damaged or no sound file, if it holds NaN or
             infinity, or if a clip has no samples after `offset`. The message names the file.
         SampleRateError
-            If `sample_rate` is None and a file has another rate than the first.
+            If `sample_rate` is None and a clip has another rate than the first.
+
+        Warns
+        -----
+        SkaudioWarning
+            Once, if files were recorded at a much lower rate than they are converted to.
         """
         check_is_fitted(self)
-        if _are_paths(X):
-            paths = check_paths(X)
-            return self._gather(self._read(paths), len(paths))
-        return self._cut(check_waveforms(self, X, reset=False))
+        if not _are_paths(X):
+            return self._transform_waveforms(X)
+        clips, rates = self.load(X)
+        if self.sample_rate is not None:
+            warn_of_upsampling(check_paths(X), rates, self.sample_rate)
+        return clips
+
+    def load(self, X: Any) -> tuple[Clips, list[int]]:
+        """Read the files as :meth:`transform` does, and return their own rates instead of warning.
+
+        Parameters
+        ----------
+        X : sequence of str or pathlib.Path
+
+        Returns
+        -------
+        waveforms : list of Waveform, or Waveform of shape (n_clips, n_samples)
+            As of :meth:`transform`.
+        recorded_rates : list of int
+            Rate in Hz at which each file was recorded.
+        """
+        check_is_fitted(self)
+        paths = check_paths(X)
+        rates: list[int] = []
+        waveforms = self._without_rates(self._read(paths), rates)
+        return self._gather(waveforms, len(paths)), rates
 
     def set_output(self, *, transform: Any = None) -> AudioLoader:
         """Do nothing: waveforms stay arrays, and a pipeline can still be set as a whole.
@@ -204,36 +258,45 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     def _rate(self) -> int:
         if self.sample_rate_ is None:
             raise SampleRateError(
-                "AudioLoader was fitted on waveforms, which carry no sample rate, but expected to "
-                "know it. Pass sample_rate, or fit on the files."
+                "AudioLoader was fitted on plain arrays, which carry no sample rate, but expected "
+                "to know it. Pass sample_rate, or fit on the files."
             )
         return self.sample_rate_
 
-    def _stretch(self) -> slice:
-        return stretch(self._rate(), self.offset, self.duration)
-
-    def _read(self, paths: list[str]) -> Iterator[NDArray[np.float32]]:
-        options = {"offset": self.offset, "duration": self.duration}
-        options["expect_rate" if self.sample_rate is None else "sample_rate"] = self._rate()
+    def _read(self, paths: list[str]) -> Iterator[Recording]:
+        options = self.offset, self.duration, self.sample_rate, self._rate()
         errors = []
-        with Parallel(n_jobs=self.n_jobs, prefer="threads") as parallel:
+        with (
+            Parallel(n_jobs=self.n_jobs, prefer="threads") as parallel,
+            tqdm(total=len(paths), unit="file", disable=not self.verbose) as bar,
+        ):
             for block in gen_batches(len(paths), _BLOCK):
-                tasks = _in_parts(paths[block], _AT_A_TIME)
-                parts = parallel(delayed(_try_read)(part, options) for part in tasks)
-                for clip in chain.from_iterable(parts):
-                    if not isinstance(clip, AudioFormatError):
-                        yield clip
+                tasks = gen_batches(len(paths[block]), _FILES_PER_TASK)
+                parts = parallel(delayed(_try_read)(paths[block][t], *options) for t in tasks)
+                for recording in chain.from_iterable(parts):
+                    bar.update()
+                    if not isinstance(recording, AudioFormatError):
+                        yield recording
                     elif self.on_error == "stop":
-                        raise clip
+                        raise recording
                     else:
-                        errors.append(clip)
+                        errors.append(recording)
         if errors:
             raise _report(errors, len(paths))
 
-    def _cut(self, clips: Clips) -> Clips:
+    @staticmethod
+    def _without_rates(recordings: Iterable[Recording], rates: list[int]) -> Iterator[Waveform]:
+        for waveform, rate in recordings:
+            rates.append(rate)
+            yield waveform
+
+    def _transform_waveforms(self, X: Any) -> Clips:
+        """Convert and cut clips that are in memory already."""
+        clips = check_waveforms(self, X, reset=False, check_rate=False)
+        clips = self._convert(clips, remembered_rates(X))
         if self.offset == 0 and self.duration is None:
-            return clips
-        wanted = self._stretch()
+            return self._label(clips)
+        wanted = time_slice(self._rate(), self.offset, self.duration)
         for i, clip in enumerate(clips):
             if len(clip) <= wanted.start:
                 raise AudioFormatError(
@@ -243,37 +306,66 @@ class AudioLoader(TransformerMixin, BaseEstimator):
                 )
         if isinstance(clips, np.ndarray):
             cut = clips[:, wanted]
-            return fix_length(cut, wanted.stop - wanted.start) if self.pad else cut
+            return self._label(fix_length(cut, wanted.stop - wanted.start) if self.pad else cut)
         return self._gather((clip[wanted] for clip in clips), len(clips))
 
-    def _gather(self, clips: Iterator[NDArray[np.float32]], n_clips: int) -> Clips:
+    def _convert(self, clips: Clips, rates: list[int | None]) -> Clips:
+        """Convert clips that remember another rate than the loader's."""
+        if all(rate in (None, self.sample_rate_) for rate in rates):
+            return clips
+        converted = []
+        for i, (clip, rate) in enumerate(zip(clips, rates, strict=True)):
+            if rate is None or rate == self._rate():
+                converted.append(clip)
+            elif self.sample_rate is None:
+                raise _wrong_rate(f"Clip {i}", rate, self._rate())
+            else:
+                try:
+                    converted.append(resample(clip, rate, self._rate()))
+                except AudioFormatError as error:
+                    raise AudioFormatError(f"Clip {i}: {error}") from None
+        return np.stack(converted) if isinstance(clips, np.ndarray) else converted
+
+    def _label(self, clips: Clips) -> Clips:
+        if isinstance(clips, np.ndarray):
+            return Waveform(clips, self.sample_rate_)
+        return [Waveform(clip, self.sample_rate_) for clip in clips]
+
+    def _gather(self, clips: Iterable[NDArray[np.float32]], n_clips: int) -> Clips:
         """Collect clips as they come; padded ones go straight to their row of the result."""
         if not self.pad:
-            return list(clips)
-        wanted = self._stretch()
+            return self._label(list(clips))
+        wanted = time_slice(self._rate(), self.offset, self.duration)
         rows = np.zeros((n_clips, wanted.stop - wanted.start), dtype=np.float32)
         for row, clip in zip(rows, clips, strict=True):
-            clip = clip[: len(row)]  # resampling may round to one sample more
             row[: len(clip)] = clip
-        return rows
+        return self._label(rows)
 
 
 def _are_paths(X: Any) -> bool:
     return is_path(X) or holds_paths(X)
 
 
-def _in_parts(paths: list[str], n: int) -> list[list[str]]:
-    return [paths[part] for part in gen_batches(len(paths), n)]
-
-
-def _try_read(paths: list[str], options: dict) -> list[NDArray[np.float32] | AudioFormatError]:
-    clips: list[NDArray[np.float32] | AudioFormatError] = []
+def _try_read(
+    paths: list[str], offset: float, duration: float | None, sample_rate: int | None, wanted: int
+) -> list[Recording | AudioFormatError]:
+    recordings: list[Recording | AudioFormatError] = []
     for path in paths:
         try:
-            clips.append(read(path, **options)[0])
+            waveform, recorded = read_with_rate(path, offset, duration, sample_rate)
+            if sample_rate is None and recorded != wanted:
+                raise _wrong_rate(path, recorded, wanted)
+            recordings.append((waveform, recorded))
         except AudioFormatError as error:
-            clips.append(error)
-    return clips
+            recordings.append(error)
+    return recordings
+
+
+def _wrong_rate(clip: str, found: int, wanted: int) -> SampleRateError:
+    return SampleRateError(
+        f"{clip}: recorded at {found} Hz, expected {wanted} Hz, the rate of the first clip in fit. "
+        f"Pass sample_rate={wanted} to AudioLoader to convert while loading."
+    )
 
 
 def _report(errors: list[AudioFormatError], n_files: int) -> AudioFormatError:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from skaudio.audio.reading import SUFFIXES
+from skaudio.audio import SUFFIXES
 
 __all__ = ["load_folder"]
 

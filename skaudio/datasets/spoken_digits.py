@@ -14,7 +14,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import Bunch
 
-from skaudio.audio.reading import read
+from skaudio.audio import read
 
 __all__ = ["load_spoken_digits"]
 

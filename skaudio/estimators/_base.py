@@ -2,48 +2,71 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import pandas as pd
 import torch
+from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted
+from tqdm import tqdm
 
-from skaudio._validation import HasMethods, Interval, StrOptions, check_seed, fit_context
-from skaudio.estimators._batches import EqualLengthBatches
-from skaudio.estimators._checkpoint import Checkpoints, fingerprint
-from skaudio.estimators._losses import make_loss
-from skaudio.estimators._module import build_module
-from skaudio.estimators._net import AudioNet, choose_device
-from skaudio.estimators._optimization import OPTIMIZERS, SCHEDULES, make_optimizer
-from skaudio.estimators._parts import (
-    Part,
-    check_groups,
-    check_part,
-    check_source,
-    check_validation,
-    hold_back,
+from skaudio._artifacts import hash_value
+from skaudio._validation import (
+    CallbackSupportMixin,
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_seed,
+    fit_context,
+    with_callbacks,
 )
-from skaudio.estimators._segments import Segments, centred, covering, whole
-from skaudio.estimators._training import n_readers, train
-from skaudio.exceptions import AudioFormatError
-from skaudio.networks import MTSNet
+from skaudio.augmentation import make_chain
+from skaudio.estimators._batches import EqualLengthBatches, Segments
+from skaudio.estimators._callbacks import EpochTasks
+from skaudio.estimators._checkpoint import Checkpoints
+from skaudio.estimators._data import (
+    ClipSource,
+    Dataset,
+    check_clips,
+    make_training_set,
+    make_validation_set,
+    search_has_groups,
+    split_dataset,
+)
+from skaudio.estimators._module import Architecture, check_frontend
+from skaudio.estimators._net import AudioNet, StepSettings, choose_device
+from skaudio.estimators._optimization import (
+    OPTIMIZERS,
+    SCHEDULES,
+    OptimizerName,
+    ScheduleName,
+)
+from skaudio.estimators._targets import Target
+from skaudio.estimators._torch_state import SPLIT, rng_for, threads
+from skaudio.estimators._training import RunSettings, prediction_segments, train
+from skaudio.exceptions import AudioFormatError, SkaudioWarning
+from skaudio.networks.building import default_network, fill_in_default
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
 
-class BaseAudioEstimator(BaseEstimator, ABC):
+class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     """Fits a network to clips; subclasses say what a target is."""
 
-    network: Any
-    loss: Any
     net_: AudioNet
+    architecture_: Architecture
+    target_: Any
 
     # Groups and weights pass through pipelines and searches without a call by the user.
     __metadata_request__fit: ClassVar = {"sample_weight": True, "groups": True}
@@ -52,10 +75,10 @@ class BaseAudioEstimator(BaseEstimator, ABC):
 
     _parameter_constraints: dict = {
         "network": [None, HasMethods("build"), callable],
-        "frontend": [None, HasMethods("layer_arguments")],
-        "window": [None, Interval(Real, 0, None, closed="neither")],
-        "window_aggregation": [StrOptions({"center", "mean"})],
-        "augmentation": [None, HasMethods("apply")],
+        "frontend": [None, HasMethods("transform")],
+        "crop": [None, Interval(Real, 0, None, closed="neither")],
+        "crop_aggregation": [StrOptions({"center", "mean"})],
+        "augmentation": [None, HasMethods("apply"), list, tuple],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -72,12 +95,74 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         "checkpoint_dir": [None, str, Path],
         "device": [str],
         "amp": [None, StrOptions({"bfloat16", "float16"})],
-        "n_workers": [Interval(Integral, 0, None, closed="left")],
+        "n_jobs": [None, Integral],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
         "warm_start": ["boolean"],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
 
+    # The constructor of the regressor, too; the classifier has some parameters more.
+    def __init__(
+        self,
+        network: Any = None,
+        *,
+        frontend: Any = None,
+        crop: float | None = None,
+        crop_aggregation: Literal["center", "mean"] = "center",
+        augmentation: Any = None,
+        mixup: float = 0.0,
+        loss: Any = "squared_error",
+        optimizer: OptimizerName | Callable = "adamw",
+        lr: float = 3e-3,
+        weight_decay: float = 1e-2,
+        lr_schedule: ScheduleName | None = "cosine",
+        clip_norm: float | None = None,
+        max_epochs: int = 30,
+        batch_size: int = 32,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
+        patience: int = 10,
+        callbacks: list | None = None,
+        checkpoint_dir: str | Path | None = None,
+        device: str = "auto",
+        amp: Literal["bfloat16", "float16"] | None = None,
+        n_jobs: int | None = None,
+        n_threads: int | None = None,
+        warm_start: bool = False,
+        random_state: Any = None,
+        verbose: int = 0,
+    ) -> None:
+        self.network = network
+        self.frontend = frontend
+        self.crop = crop
+        self.crop_aggregation = crop_aggregation
+        self.augmentation = augmentation
+        self.mixup = mixup
+        self.loss = loss
+        self.optimizer = optimizer
+        self.lr = lr
+        self.weight_decay = weight_decay
+        self.lr_schedule = lr_schedule
+        self.clip_norm = clip_norm
+        self.max_epochs = max_epochs
+        self.batch_size = batch_size
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.monitor = monitor
+        self.patience = patience
+        self.callbacks = callbacks
+        self.checkpoint_dir = checkpoint_dir
+        self.device = device
+        self.amp = amp
+        self.n_jobs = n_jobs
+        self.n_threads = n_threads
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.verbose = verbose
+
+    @with_callbacks
     @fit_context(prefer_skip_nested_validation=False)
     def fit(
         self,
@@ -88,7 +173,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         X_val: Any = None,
         y_val: ArrayLike | None = None,
         groups_val: ArrayLike | None = None,
-    ) -> Any:
+    ) -> Self:
         """Train the network.
 
         Parameters
@@ -104,11 +189,11 @@ class BaseAudioEstimator(BaseEstimator, ABC):
             Weights >= 0. Clips of weight zero are left out.
         groups : array-like of shape (n_clips,), optional
             Clips of one group, such as a speaker, stay together when clips are held back for
-            validation. A search or cross-validation hands them on to here only after
+            validation. A search or cross-validation passes them on only after
             ``sklearn.set_config(enable_metadata_routing=True)``; without it they serve its own
             folds alone, and with `early_stopping` a speaker may stand on both sides.
         X_val, y_val : as `X` and `y`, optional
-            Clips to watch the training with, instead of holding back some of `X`.
+            Validation clips, instead of holding back some of `X`.
         groups_val : array-like, optional
             Groups of `X_val`; only to warn when one of them is also in `groups`.
 
@@ -125,46 +210,24 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         DivergedError
             If the loss becomes NaN or infinite. The estimator is then fitted with the best
             weights from before.
+        KeyboardInterrupt
+            If the user interrupts. The estimator is then fitted with what it has learned so far;
+            with `checkpoint_dir` the next call goes on from there.
         """
         self._check_options()
         fresh = not (self.warm_start and hasattr(self, "net_"))
-        groups = check_groups(groups, sample_weight, y)
-        part = check_part(self, X, y, sample_weight, reset=fresh)
-        seed = check_seed(self.random_state) if fresh else self.net_.seed
-        checkpoints = None
-        if self.checkpoint_dir is not None and fresh:
-            run = fingerprint(self, X, y, sample_weight, groups, X_val, y_val)
-            checkpoints = Checkpoints(Path(self.checkpoint_dir) / run)
-            if not isinstance(self.random_state, Integral):
-                seed = checkpoints.settle_seed(seed)
-        validation = None
-        if X_val is not None or y_val is not None:
-            validation = check_validation(self, X_val, y_val, groups=groups, groups_val=groups_val)
-        elif self.early_stopping:
-            part, validation = hold_back(
-                part, groups, self.validation_fraction, seed, stratify=self._stratifies
-            )
-        elif self.lr_schedule == "staged":
-            raise ValueError(
-                "lr_schedule='staged' ends its stages by validation, but there is none. Set "
-                "early_stopping=True, or pass X_val and y_val."
-            )
-        if fresh:
-            self.net_ = self._make_net(part, seed)
-        else:
-            self._change_net()
-        train(
-            self,
-            self.net_,
-            part,
-            validation,
-            self.max_epochs,
-            lr_schedule=self.lr_schedule,
-            checkpoints=checkpoints,
-        )
+        target, training = self._check_data(X, y, sample_weight, groups, fresh=fresh)
+        validation = self._check_validation(target, X_val, y_val, groups_val, training)
+        checkpoints = self._open_checkpoints(training, validation) if fresh else None
+        seed = self._choose_seed(checkpoints, fresh=fresh)
+        if validation is None and self.early_stopping:
+            training, validation = self._hold_back(training, seed, stratify=target.stratifies)
+        with threads(self.n_threads), self._fit_task() as tasks:
+            self._prepare_net(target, training, seed, fresh=fresh)
+            train(self.net_, self._run_settings(tasks), training, validation, checkpoints)
         return self
 
-    def set_params(self, **params: Any) -> Any:
+    def set_params(self, **params: Any) -> Self:
         """Set parameters; ``network__...`` reach into the default network, too.
 
         Parameters
@@ -176,131 +239,249 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         -------
         self
         """
-        if self.network is None and any(name.startswith("network__") for name in params):
-            self.network = MTSNet()
+        fill_in_default(self, "network", params)
         return super().set_params(**params)
 
-    def _fit_one_epoch(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None) -> Any:
+    def _fit_one_epoch(
+        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, **known: Any
+    ) -> Self:
+        """Train for one epoch at a constant rate; `known` is what there is to know of targets."""
         self._check_options()
         fresh = not hasattr(self, "net_")
-        part = check_part(self, X, y, sample_weight, reset=fresh, rescale=False)
-        if fresh:
-            self.net_ = self._make_net(part, check_seed(self.random_state))
-        else:
-            self._change_net()
-        train(self, self.net_, part, None, 1)
+        target, training = self._check_data(
+            X, y, sample_weight, None, fresh=fresh, rescale=False, **known
+        )
+        with threads(self.n_threads):
+            self._prepare_net(target, training, self._choose_seed(None, fresh=fresh), fresh=fresh)
+            settings = replace(self._run_settings(), n_epochs=1, lr_schedule=None)
+            train(self.net_, settings, training, None)
         return self
+
+    # ------------------------------------------------------------------ what subclasses say
+
+    @abstractmethod
+    def _new_target(self, y: Any, **known: Any) -> Target:
+        """Make the target, still unlearned, for `y` as it came from the user."""
+
+    @abstractmethod
+    def _loss_options(self, target: Any) -> dict[str, Any]:
+        """Return what the loss needs to know besides its name."""
+
+    # ----------------------------------------------------------------------------- the gate
 
     def _check_options(self) -> None:
         """Refuse combinations of parameters that make no sense together."""
-        if self.window is not None and self.frontend is None:
-            raise ValueError(
-                f"window={self.window} is in seconds, but ready-made features have no seconds. "
-                "Pass frontend=LogMelSpectrogram(...) with waveforms or paths, or set "
-                "window=None."
-            )
-        if self.augmentation is not None and self.frontend is None:
-            unused = self.augmentation.domains - {"feature"}
-            if unused:
-                raise ValueError(
-                    f"augmentation={self.augmentation!r} changes waveforms, but without a "
-                    "frontend the clips are features. Pass frontend=LogMelSpectrogram(...) with "
-                    "waveforms or paths, or leave it out."
+        for name in ("network", "frontend", "augmentation"):
+            value = getattr(self, name)
+            # Another class may well be a callable that builds a network.
+            if isinstance(value, type) and (name != "network" or hasattr(value, "build")):
+                raise TypeError(
+                    f"{name} is the class {value.__name__}, but expected an object of it. Call it: "
+                    f"{name}={value.__name__}()."
                 )
+        if self.frontend is not None:
+            check_frontend(self.frontend)
+        elif self.crop is not None:
+            raise ValueError(
+                f"crop={self.crop} is in seconds, but ready-made features have no seconds. Pass "
+                "frontend=LogMelSpectrogram(...) with waveforms or paths, or set crop=None."
+            )
+        elif self._augmentation is not None and self._augmentation.domains - {"feature"}:
+            raise ValueError(
+                f"augmentation={self.augmentation!r} changes waveforms, but without a frontend "
+                "the clips are features. Pass frontend=LogMelSpectrogram(...) with waveforms or "
+                "paths, or leave it out."
+            )
 
-    @abstractmethod
-    def _check_y(self, y: Any, *, input_name: str = "y") -> NDArray:
-        """Check targets as they come from the user."""
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, groups: Any, *, fresh: bool, rescale: bool = True,
+        **known: Any,
+    ) -> tuple[Target, Dataset]:  # fmt: skip
+        """Check clips and what is known of them; learn how targets are encoded."""
+        if y is None:
+            raise ValueError(
+                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
+                "is None."
+            )
+        source = self._check_clips(X, reset=fresh)
+        before = None if fresh else self.target_
+        target = self._new_target(y, **known)
+        return make_training_set(
+            source, y, target, sample_weight, groups, before=before, rescale=rescale
+        )
 
-    @abstractmethod
-    def _encode(
-        self, y: NDArray, weight: NDArray | None, *, reset: bool, input_name: str = "y"
-    ) -> NDArray:
-        """Turn targets into what the loss wants, learning how if `reset`."""
+    def _check_validation(
+        self, target: Target, X: Any, y: Any, groups: Any, training: Dataset
+    ) -> Dataset | None:
+        """Check the user's own validation clips."""
+        if (X is None) != (y is None):
+            raise ValueError("X_val and y_val go together: pass both or neither.")
+        if X is not None:
+            source = self._check_clips(X, reset=False)
+            return make_validation_set(source, y, target, groups, training)
+        if groups is not None:
+            raise ValueError(
+                "groups_val came without X_val and y_val: pass these as well, or leave it out."
+            )
+        if self.lr_schedule == "staged" and not self.early_stopping:
+            raise ValueError(
+                "lr_schedule='staged' ends its stages by validation, but there is none. Set "
+                "early_stopping=True, or pass X_val and y_val."
+            )
+        return None
 
-    @abstractmethod
-    def _weigh(self, target: NDArray, weight: NDArray | None) -> NDArray | None:
-        """Combine the weights of clips and classes, unscaled; None if there are none."""
+    def _check_clips(self, X: Any, *, reset: bool) -> ClipSource:
+        """Pass clips of any form through the gate."""
+        sample_rate = None if self.frontend is None else self.frontend.sample_rate
+        return check_clips(self, X, sample_rate, effective_n_jobs(self.n_jobs), reset=reset)
 
-    @abstractmethod
-    def _start_head(self, head: torch.nn.Linear, part: Part) -> None:
-        """Set the bias of an untrained network's last layer."""
+    # ----------------------------------------------------------------------------- training
 
-    def _make_net(self, part: Part, seed: int) -> AudioNet:
-        """Build the net for these clips, with weights drawn from `seed`."""
-        lengths = part.source.lengths
-        if self._window_length is not None:
-            lengths = np.array([self._window_length])
-        build = partial(
-            build_module,
-            self.network,
+    def _hold_back(
+        self, training: Dataset, seed: int, *, stratify: bool
+    ) -> tuple[Dataset, Dataset]:
+        """Split off clips for validation."""
+        if training.groups is None and search_has_groups():
+            warnings.warn(
+                "The search has groups, but fit has none, so that a group may stand on both sides "
+                "of the validation here. Call sklearn.set_config(enable_metadata_routing=True) and "
+                "pass groups to the search: fit(X, y, groups=groups), or params={'groups': groups} "
+                "of cross_validate.",
+                SkaudioWarning,
+                stacklevel=4,
+            )
+        number = int(rng_for(seed, SPLIT).integers(2**31))
+        return split_dataset(training, self.validation_fraction, number, stratify=stratify)
+
+    def _open_checkpoints(
+        self, training: Dataset, validation: Dataset | None
+    ) -> Checkpoints | None:
+        """Find the folder of the run with these parameters and data."""
+        if self.checkpoint_dir is None:
+            return None
+        # Parameters that cannot change a bit of the result, such as n_jobs, do not count.
+        run = [
+            hash_value(self, type(self).__name__),
+            hash_value(training.identity(), "X"),
+            hash_value(None if validation is None else validation.identity(), "X_val"),
+        ]
+        return Checkpoints(Path(self.checkpoint_dir) / hash_value(run))
+
+    def _choose_seed(self, checkpoints: Checkpoints | None, *, fresh: bool) -> int:
+        """Take the seed of the net at hand, of the unfinished run, or of `random_state`."""
+        if not fresh:
+            return self.net_.seed
+        seed = None
+        if checkpoints is not None and not isinstance(self.random_state, Integral):
+            seed = checkpoints.unfinished_seed()
+        return check_seed(self.random_state) if seed is None else seed
+
+    def _prepare_net(self, target: Target, training: Dataset, seed: int, *, fresh: bool) -> None:
+        """Make a net for these clips, or tell the one at hand how to train from now on."""
+        steps = self._step_settings(target)
+        if fresh:
+            architecture = self._plan_architecture(target, training.source)
+            net = AudioNet(
+                architecture, target, steps, device=choose_device(self.device), seed=seed
+            )
+            net.prepare_training([])
+            _start_head(net.module_.network, self.network, target, training)
+            self.architecture_, self.net_ = architecture, net
+        else:
+            self._refuse_other_architecture()
+            self.net_.change(steps)
+        self.target_ = self.net_.target = target
+
+    def _plan_architecture(self, target: Target, source: ClipSource) -> Architecture:
+        lengths = source.lengths
+        if self._crop_length is not None:
+            lengths = np.array([self._crop_length])
+        return Architecture.plan(
+            default_network() if self.network is None else self.network,
             self.frontend,
-            self.augmentation,
-            n_bands=len(part.source.load(0, 0, 1)),
-            n_outputs=self._n_outputs,
+            n_bands=len(source.load(0, 0, 1)),
+            n_outputs=target.n_outputs,
             length=int(lengths[0]) if lengths.min() == lengths.max() else None,
         )
-        net = AudioNet(
-            build,
-            **self._training_settings(),
-            device=choose_device(self.device),
-            seed=seed,
-            train_split=None,
-            verbose=0,
-        )
-        self._loss_in_use = self._loss_wanted
-        net.prepare_training([])
-        head = getattr(net.module_.network, "head", None)
-        if isinstance(head, torch.nn.Linear) and not isinstance(self.network, torch.nn.Module):
-            self._start_head(head, part)
-        return net
 
-    def _change_net(self) -> None:
-        """Tell the net how to train from now on; a loss that stays keeps what it has learned."""
-        settings = self._training_settings()
-        if self._loss_in_use == self._loss_wanted:
-            settings["criterion"] = self.net_.criterion_
-        self.net_.change(**settings)
-        self._loss_in_use = self._loss_wanted
+    def _refuse_other_architecture(self) -> None:
+        """Refuse to go on with a network that is not the one which the parameters describe."""
+        before = self.architecture_
+        network = default_network() if self.network is None else self.network
+        for name, now, then in [
+            ("network", network, before.network), ("frontend", self.frontend, before.frontend)
+        ]:  # fmt: skip
+            if now is not then and hash_value(now, name) != hash_value(then, name):
+                raise ValueError(
+                    f"{name} is {now!r}, but further training goes on with the {name} of the first "
+                    f"fit, {then!r}. Set warm_start=False (or start with a new estimator) to train "
+                    f"another one, or set {name} back."
+                )
+
+    def _step_settings(self, target: Target) -> StepSettings:
+        return StepSettings(
+            loss=self.loss,
+            loss_options=self._loss_options(target),
+            optimizer=self.optimizer,
+            weight_decay=self.weight_decay,
+            lr=self.lr,
+            augmentation=self._augmentation,
+            mixup=self.mixup,
+            amp=self.amp,
+        )
+
+    def _run_settings(self, tasks: Sequence[Any] = ()) -> RunSettings:
+        return RunSettings(
+            n_epochs=self.max_epochs,
+            batch_size=self.batch_size,
+            crop=self._crop_length,
+            lr_schedule=self.lr_schedule,
+            clip_norm=self.clip_norm,
+            early_stopping=self.early_stopping,
+            monitor=self.monitor,
+            patience=self.patience,
+            callbacks=(*tasks, *(self.callbacks or ())),
+            verbose=int(self.verbose),
+        )
+
+    @contextmanager
+    def _fit_task(self) -> Iterator[Sequence[Any]]:
+        """Tell scikit-learn's callbacks of this fit; yield what tells them of its epochs."""
+        if not hasattr(self, "_init_callback_context"):  # scikit-learn before 1.9
+            yield ()
+            return
+        context = self._init_callback_context(max_subtasks=self.max_epochs)
+        context.call_on_fit_task_begin(estimator=self)
+        yield [EpochTasks(context, self)]
+        context.call_on_fit_task_end(estimator=self)
 
     @property
-    def _loss_wanted(self) -> tuple[Any, float]:
-        return self.loss, getattr(self, "label_smoothing", 0.0)
+    def _augmentation(self) -> Any:
+        """The augmentation as one object, a list being a chain."""
+        if isinstance(self.augmentation, (list, tuple)):
+            return make_chain(*self.augmentation) if self.augmentation else None
+        return self.augmentation
 
-    def _training_settings(self) -> dict[str, Any]:
-        """Give what the net is told about its training, and may be told anew."""
-        loss, smoothing = self._loss_wanted
-        return {
-            "criterion": make_loss(loss, label_smoothing=smoothing),
-            "optimizer": make_optimizer(self.optimizer, self.weight_decay),
-            "lr": self.lr,
-            "amp": self.amp,
-            "mixup": self.mixup,
-        }
+    @property
+    def _crop_length(self) -> int | None:
+        """Samples in a crop."""
+        if self.crop is None:
+            return None
+        return max(1, round(self.crop * self.frontend.sample_rate))
+
+    # --------------------------------------------------------------------------- prediction
 
     def _predict_outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Give the network's output for each segment, and the clip that the segment is of."""
+        """Compute the network's output for each segment, and the clip that the segment is of."""
         check_is_fitted(self)
-        source = check_source(self, X, reset=False)
-        segments = self._segments(source.lengths, aggregation=self.window_aggregation)
+        source = self._check_clips(X, reset=False)
+        segments = prediction_segments(self.net_, source, self._crop_length, self.crop_aggregation)
         self._check_frames(segments)
-        batches = EqualLengthBatches(
-            source,
-            segments,
-            batch_size=self.batch_size,
-            n_workers=n_readers(self, source),
-        )
-        return self.net_.predict_outputs(batches), segments.clip
-
-    def _segments(self, lengths: NDArray[np.int64], *, aggregation: str) -> Segments:
-        """Say which parts of the clips a prediction looks at."""
-        if self._window_length is not None:
-            place = covering if aggregation == "mean" else centred
-            return place(lengths, self._window_length)
-        frontend = self.net_.module_.frontend
-        if frontend is not None:
-            lengths = frontend.padded_length(lengths)
-        return whole(lengths)
+        batches = EqualLengthBatches(source, segments, self.batch_size)
+        # Short predictions are over before a bar would be seen.
+        show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
+        with threads(self.n_threads):
+            return self.net_.predict_outputs(batches, show), segments.clip
 
     def _check_frames(self, segments: Segments) -> None:
         """Refuse clips of another length than a fixed-size network was built for."""
@@ -308,9 +489,7 @@ class BaseAudioEstimator(BaseEstimator, ABC):
         wanted = getattr(module.network, "n_frames", None)
         if wanted is None:
             return
-        frames = segments.length
-        if module.frontend is not None:
-            frames = np.asarray(module.frontend.n_frames(frames))
+        frames = module.n_frames(segments.length)
         wrong = np.flatnonzero(frames != wanted)
         if len(wrong):
             raise AudioFormatError(
@@ -318,13 +497,6 @@ class BaseAudioEstimator(BaseEstimator, ABC):
                 f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
                 "that takes any length, such as MTSNet(pooling='attention')."
             )
-
-    @property
-    def _window_length(self) -> int | None:
-        """Samples in a window."""
-        if self.window is None:
-            return None
-        return max(1, round(self.window * self.frontend.sample_rate))
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -343,6 +515,11 @@ class BaseAudioEstimator(BaseEstimator, ABC):
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
 
 def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArray[np.float64]:
     """Average the rows of each clip's segments; a clip with one segment keeps its bits."""
@@ -352,3 +529,13 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     means = np.zeros((len(counts), values.shape[1]))
     np.add.at(means, clip, values)
     return means / counts[:, np.newaxis]
+
+
+def _start_head(module: torch.nn.Module, network: Any, target: Target, training: Dataset) -> None:
+    """Let an untrained network of ours predict the shares of the classes, or the mean."""
+    head = getattr(module, "head", None)
+    if isinstance(network, torch.nn.Module) or not isinstance(head, torch.nn.Linear):
+        return
+    if head.bias is not None and head.out_features == target.n_outputs:
+        with torch.no_grad():
+            head.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))

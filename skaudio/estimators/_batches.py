@@ -1,45 +1,87 @@
-"""Batches for training (shuffled, of similar lengths) and for prediction (of equal lengths)."""
+"""Which segment of each clip is looked at, and batches of them.
+
+Training batches are shuffled and hold clips of similar lengths; prediction batches hold
+segments of equal length, so that none is padded to another's.
+"""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skaudio.estimators._chance import ORDER, rng_for
-from skaudio.estimators._clips import ClipSource
-from skaudio.estimators._segments import Segments, load_segment, pad_behind
+from skaudio.estimators._data import ClipSource, Dataset
+from skaudio.estimators._torch_state import CROP, ORDER, rng_for
 
-__all__ = ["EqualLengthBatches", "Targets", "TrainingBatches"]
+__all__ = [
+    "EqualLengthBatches",
+    "Segments",
+    "TrainingBatches",
+    "centre_crops",
+    "covering_crops",
+    "random_crops",
+    "whole_clips",
+]
 
-Batch = tuple[dict[str, Tensor], Tensor | tuple[Tensor, Tensor]]
+Inputs = dict[str, Tensor]
+"""``x`` and, where they are needed, ``lengths`` and ``weight``, all with one row per segment."""
+
+Batch = tuple[Inputs, Tensor]
 Indices = NDArray[np.int64]
 
-# Clips of unequal length are sorted within runs of this many batches, so that little is padded
-# while batches still differ from epoch to epoch.
+# Clips of unequal length are sorted within runs of this many batches. With lengths drawn at random
+# a batch is padded to its longest clip, up to half of it for nothing; sorted over 16 batches, a
+# batch spans a sixteenth of the range of lengths, and little is left to gain by longer runs.
+# Sorted over all clips, each epoch would consist of the same batches.
 _SORTED_BATCHES = 16
 
 
-class Targets:
-    """What is to be learned: a target per clip, and a weight per clip where they differ."""
+@dataclass(frozen=True)
+class Segments:
+    """Parts of clips, one per row; a part that outlasts its clip is padded at its end."""
 
-    def __init__(self, value: NDArray, weight: NDArray[np.float64] | None = None) -> None:
-        self.value = torch.from_numpy(value)
-        self.weight = None if weight is None else torch.from_numpy(weight)
+    clip: Indices
+    start: Indices
+    length: Indices
 
     def __len__(self) -> int:
-        return len(self.value)
+        return len(self.clip)
 
-    def take(self, indices: Indices) -> Tensor | tuple[Tensor, Tensor]:
-        chosen = torch.from_numpy(indices)
-        if self.weight is None:
-            return self.value[chosen]
-        return self.value[chosen], self.weight[chosen]
+
+def whole_clips(lengths: Indices) -> Segments:
+    """Take every clip from beginning to end."""
+    return Segments(np.arange(len(lengths)), np.zeros_like(lengths), lengths)
+
+
+def centre_crops(lengths: Indices, crop: int) -> Segments:
+    """Take one crop from the middle of every clip."""
+    starts = np.maximum(lengths - crop, 0) // 2  # a clip shorter than the crop starts at 0
+    return Segments(np.arange(len(lengths)), starts, np.full_like(lengths, crop))
+
+
+def random_crops(lengths: Indices, crop: int, rng: np.random.Generator) -> Segments:
+    """Take one crop from every clip, its start uniform over the places where it fits."""
+    # One draw per clip, whatever the lengths: the crop of a clip then depends on its number and
+    # the epoch alone, and neither on readers nor on batches.
+    places = np.maximum(lengths - crop, 0) + 1
+    starts = (rng.random(len(lengths)) * places).astype(np.int64)
+    return Segments(np.arange(len(lengths)), starts, np.full_like(lengths, crop))
+
+
+def covering_crops(lengths: Indices, crop: int) -> Segments:
+    """Take crops side by side over every clip, the last one flush with its end."""
+    counts = np.maximum(-(-lengths // crop), 1)  # rounded up
+    clip = np.repeat(np.arange(len(lengths)), counts)
+    # Number of each crop within its clip: its row, less the rows of all clips before.
+    nth = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.minimum(nth * crop, np.maximum(lengths - crop, 0)[clip])
+    return Segments(clip, starts, np.full_like(starts, crop))
 
 
 class TrainingBatches:
@@ -47,59 +89,54 @@ class TrainingBatches:
 
     Parameters
     ----------
-    source : ClipSource
-    targets : Targets
-    segments : callable
-        Gives the epoch's :class:`Segments`, one per clip.
+    dataset : Dataset
+    crop : int or None
+        Samples of the random crop that an epoch takes of each clip; None takes whole clips.
     batch_size : int
     seed : int
     first_epoch : int, default=0
         Number of the epoch that the next pass is.
-    n_workers : int, default=0
-        Threads that read batches ahead; 0 reads when asked. The batches do not depend on it.
     """
 
     def __init__(
         self,
-        source: ClipSource,
-        targets: Targets,
-        segments: Callable[[int], Segments],
+        dataset: Dataset,
         *,
+        crop: int | None,
         batch_size: int,
         seed: int,
         first_epoch: int = 0,
-        n_workers: int = 0,
     ) -> None:
-        self.source = source
-        self.targets = targets
-        self.segments = segments
+        self.dataset = dataset
+        self.crop = crop
         self.batch_size = batch_size
         self.seed = seed
         self.epoch = first_epoch
-        self.n_workers = n_workers
 
     def __len__(self) -> int:
-        return count_batches(len(self.source), self.batch_size)
+        return count_batches(len(self.dataset), self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        segments = self.segments(self.epoch)
+        lengths = self.dataset.source.lengths
+        if self.crop is None:
+            segments = whole_clips(lengths)
+        else:
+            segments = random_crops(lengths, self.crop, rng_for(self.seed, CROP, self.epoch))
         order = self._order(segments.length, rng_for(self.seed, ORDER, self.epoch))
         self.epoch += 1
-        return _load_ahead(lambda rows: self._load(segments, rows), order, self.n_workers)
+        return _load_batches(self.dataset, segments, order)
 
     def _order(self, lengths: Indices, rng: np.random.Generator) -> list[Indices]:
         order = rng.permutation(len(lengths))
         if lengths.min() == lengths.max():
-            return _cut(order, self.batch_size)
+            return _divide(order, self.batch_size)
+        # A stable sort keeps the random order of clips of equal length.
         run = self.batch_size * _SORTED_BATCHES
         runs = [order[i : i + run] for i in range(0, len(order), run)]
         order = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in runs])
-        batches = _cut(order, self.batch_size)
+        batches = _divide(order, self.batch_size)
+        # Else an epoch would go from short clips to long ones, run by run.
         return [batches[i] for i in rng.permutation(len(batches))]
-
-    def _load(self, segments: Segments, rows: Indices) -> Batch:
-        parts = [load_segment(self.source, segments, row) for row in rows]
-        return _collate(parts), self.targets.take(rows)
 
 
 class EqualLengthBatches:
@@ -109,13 +146,10 @@ class EqualLengthBatches:
 
     Parameters
     ----------
-    source : ClipSource
+    clips : Dataset or ClipSource
+        Of a data set, the batches bring targets and weights along.
     segments : Segments
     batch_size : int
-    targets : Targets, optional
-        One per segment; left out, the batches come without.
-    n_workers : int, default=0
-        Threads that read batches ahead.
 
     Attributes
     ----------
@@ -123,19 +157,9 @@ class EqualLengthBatches:
         Rows of `segments` in the order in which the batches bring them.
     """
 
-    def __init__(
-        self,
-        source: ClipSource,
-        segments: Segments,
-        *,
-        batch_size: int,
-        targets: Targets | None = None,
-        n_workers: int = 0,
-    ) -> None:
-        self.source = source
+    def __init__(self, clips: Dataset | ClipSource, segments: Segments, batch_size: int) -> None:
+        self.clips = clips
         self.segments = segments
-        self.targets = targets
-        self.n_workers = n_workers
         self.order = np.argsort(segments.length, kind="stable")
         lengths = segments.length[self.order]
         groups = np.split(self.order, np.flatnonzero(np.diff(lengths)) + 1)
@@ -147,45 +171,79 @@ class EqualLengthBatches:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _load_ahead(self._load, self.batches, self.n_workers)
-
-    def _load(self, rows: Indices) -> Batch:
-        parts = [load_segment(self.source, self.segments, row) for row in rows]
-        target = torch.empty(len(rows)) if self.targets is None else self.targets.take(rows)
-        return _collate(parts), target
+        return _load_batches(self.clips, self.segments, self.batches)
 
 
 def count_batches(n_clips: int, batch_size: int) -> int:
-    """Batches that an epoch has: a last batch of one clip joins the one before it."""
+    """Count the batches of an epoch: a last batch of one clip joins the one before it.
+
+    Batch norm could make nothing of a single clip.
+    """
     return max(1, n_clips // batch_size + (n_clips % batch_size > 1))
 
 
-def _cut(order: Indices, batch_size: int) -> list[Indices]:
+def _divide(order: Indices, batch_size: int) -> list[Indices]:
     return np.split(order, np.arange(1, count_batches(len(order), batch_size)) * batch_size)
 
 
-def _collate(parts: list[NDArray[np.float32]]) -> dict[str, Tensor]:
+def _load_batches(
+    clips: Dataset | ClipSource, segments: Segments, batches: list[Indices]
+) -> Iterator[Batch]:
+    source = clips.source if isinstance(clips, Dataset) else clips
+
+    def load(rows: Indices) -> Batch:
+        inputs = _collate([_load_segment(source, segments, row) for row in rows])
+        if not isinstance(clips, Dataset):
+            return inputs, torch.empty(len(rows))
+        if clips.weight is not None:
+            inputs["weight"] = torch.from_numpy(clips.weight[segments.clip[rows]])
+        return inputs, torch.from_numpy(clips.target[segments.clip[rows]])
+
+    return _load_ahead(load, batches, source.n_readers)
+
+
+def _load_segment(source: ClipSource, segments: Segments, row: int) -> NDArray[np.float32]:
+    """Read one segment, padded to its full length."""
+    length = int(segments.length[row])
+    part = source.load(int(segments.clip[row]), int(segments.start[row]), length)
+    return _pad_end(part, length)
+
+
+def _pad_end(part: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """Lengthen a waveform with silence, or a feature with its own lowest value."""
+    missing = length - part.shape[-1]
+    if missing <= 0:
+        return part
+    # Features may be decibels, where 0 is loud: the lowest value of the clip is its silence.
+    fill = 0.0 if part.ndim == 1 else part.min()
+    widths = [(0, 0)] * (part.ndim - 1) + [(0, missing)]
+    return np.pad(part, widths, constant_values=fill)
+
+
+def _collate(parts: list[NDArray[np.float32]]) -> Inputs:
     lengths = [part.shape[-1] for part in parts]
     longest = max(lengths)
-    x = torch.from_numpy(np.stack([pad_behind(part, longest) for part in parts]))
+    x = torch.from_numpy(np.stack([_pad_end(part, longest) for part in parts]))
     if min(lengths) == longest:
         return {"x": x}
     return {"x": x, "lengths": torch.tensor(lengths)}
 
 
 def _load_ahead(
-    load: Callable[[Indices], Batch], batches: list[Indices], n_workers: int
+    load: Callable[[Indices], Batch], batches: list[Indices], n_readers: int
 ) -> Iterator[Batch]:
-    """Load batches in order; with workers, while the ones before are being used."""
-    if n_workers == 0:
+    """Load batches in order; with readers, while the ones before are being used."""
+    if n_readers == 0:
         yield from map(load, batches)
         return
-    pool = ThreadPoolExecutor(n_workers, thread_name_prefix="skaudio-read")
+    pool = ThreadPoolExecutor(n_readers, thread_name_prefix="skaudio-read")
     waiting: deque[Future[Batch]] = deque()
     try:
         for rows in batches:
             waiting.append(pool.submit(load, rows))
-            if len(waiting) > 2 * n_workers:
+            # Two batches per reader are under way or ready: enough to bridge a slow file, and a
+            # bound for the memory.
+            if len(waiting) > 2 * n_readers:
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

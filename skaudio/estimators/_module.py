@@ -1,70 +1,107 @@
-"""Everything between a batch of clips and logits, as one torch module."""
+"""Everything between a batch of clips and logits: one torch module, and how to build it again."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from sklearn.base import clone
 from torch import Tensor, nn
 
 import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
-from skaudio.networks import MTSNet
-from skaudio.networks._base import build_network, takes_lengths
+from skaudio.exceptions import SkaudioWarning
+from skaudio.networks.building import build_network, takes_lengths
 
-__all__ = ["ClipModule", "build_module"]
+__all__ = ["Architecture", "ClipModule", "check_frontend"]
 
 _LAYERS: dict[Any, Callable[..., nn.Module]] = {
     features.LogMelSpectrogram: layers.LogMel,
     features.MFCC: layers.MFCC,
+    features.Spectrogram: layers.Spectrogram,
 }
 
 
-def build_module(
-    network: Any,
-    frontend: Any,
-    augmentation: Augmentation | None,
-    *,
-    n_bands: int,
-    n_outputs: int,
-    length: int | None,
-) -> ClipModule:
-    """Build the module that an estimator trains.
+@dataclass(frozen=True)
+class Architecture:
+    """What it takes to build the module of a fitted estimator again, apart from its weights.
 
     Parameters
     ----------
-    network : BaseNetwork, torch.nn.Module, callable or None
-        None means ``MTSNet()``; a module is copied; a callable is called as
-        :meth:`~skaudio.networks.BaseNetwork.build` is.
-    frontend : LogMelSpectrogram, MFCC or None
-    augmentation : Augmentation or None
+    network : BaseNetwork, torch.nn.Module or callable
+        As the estimator had it when it was fitted.
+    frontend : transformer or None
+        Computes features of waveforms; None where clips are features.
     n_bands : int
-        Bands of ready-made features; a front end has its own.
+        Bands of the features that reach the network.
     n_outputs : int
-    length : int or None
-        Samples (with a front end) or frames of every clip; None where they differ.
+        Classes, or numbers to estimate.
+    n_frames : int or None
+        Frames of every clip; None where lengths vary.
     """
-    network = MTSNet() if network is None else network
-    if frontend is None:
-        net = build_network(network, n_bands, n_outputs, length)
-        return ClipModule(net, n_outputs, augmentation=augmentation)
-    layer = _build_frontend(frontend)
-    n_frames = None if length is None else layer.n_frames(length)
-    n_bands = layer(torch.zeros(1, 1)).shape[1]
-    net = build_network(network, n_bands, n_outputs, n_frames)
-    return ClipModule(net, n_outputs, layer, augmentation, frontend.sample_rate)
+
+    network: Any
+    frontend: Any
+    n_bands: int
+    n_outputs: int
+    n_frames: int | None
+
+    @classmethod
+    def plan(
+        cls, network: Any, frontend: Any, *, n_bands: int, n_outputs: int, length: int | None
+    ) -> Architecture:
+        """Describe the module for clips like these.
+
+        Parameters
+        ----------
+        network, frontend
+            As above. Descriptions are cloned, so that later changes do not reach the record.
+        n_bands : int
+            Bands of the clips; those of waveforms do not matter.
+        n_outputs : int
+        length : int or None
+            Samples (with a front end) or frames of every clip; None where they differ.
+        """
+        if frontend is not None:
+            layer = _build_frontend(frontend)
+            n_bands = layer.n_bands
+            length = None if length is None else layer.n_frames(length)
+        return cls(_frozen(network), _frozen(frontend), n_bands, n_outputs, length)
+
+    def build(self) -> ClipModule:
+        """Build the module, its weights drawn from torch's global generator."""
+        network = build_network(self.network, self.n_bands, self.n_outputs, self.n_frames)
+        if self.frontend is None:
+            return ClipModule(network, self.n_outputs)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SkaudioWarning)  # `plan` has warned of empty bands
+            frontend = _build_frontend(self.frontend)
+        return ClipModule(network, self.n_outputs, frontend, self.frontend.sample_rate)
 
 
 def _build_frontend(transformer: Any) -> Any:
     """Build the layer that computes what a transformer computes."""
+    return _layer_of(transformer)(**transformer.layer_arguments())
+
+
+def check_frontend(transformer: Any) -> None:
+    """Raise a TypeError unless there is a layer that computes what a transformer computes."""
+    _layer_of(transformer)
+
+
+def _layer_of(transformer: Any) -> Callable[..., nn.Module]:
     for kind, layer in _LAYERS.items():
         if isinstance(transformer, kind):
-            return layer(**transformer.layer_arguments())
-    names = " or ".join(kind.__name__ for kind in _LAYERS)
+            return layer
+    names = ", ".join(kind.__name__ for kind in _LAYERS)
     raise TypeError(
-        f"frontend is {transformer!r}, but expected {names}. Other transformers go in front of "
+        f"frontend is {transformer!r}, but expected one of {names}. Put other transformers before "
         "the estimator, in a Pipeline."
     )
 
@@ -76,13 +113,16 @@ class ClipModule(nn.Module):
     ----------
     network : torch.nn.Module
     n_outputs : int
-        Numbers that the network has to give for each clip.
+        Numbers that the network has to return for each clip.
     frontend : torch.nn.Module, optional
         Makes features of waveforms; left out, the clips are features.
-    augmentation : Augmentation, optional
-        Applied in training; draws from torch's global generator.
     sample_rate : int, optional
         Of the waveforms, in Hz.
+
+    Attributes
+    ----------
+    augmentation : Augmentation or None
+        Applied in training; draws from torch's global generator.
 
     Shape: input ``(batch, n_samples)`` with a front end, else ``(batch, n_bands, n_frames)``,
     with `lengths` ``(batch,)`` if clips were padded; output ``(batch, n_outputs)``.
@@ -93,19 +133,18 @@ class ClipModule(nn.Module):
         network: nn.Module,
         n_outputs: int,
         frontend: nn.Module | None = None,
-        augmentation: Augmentation | None = None,
         sample_rate: int | None = None,
     ) -> None:
         super().__init__()
         self.network = network
         self.n_outputs = n_outputs
         self.frontend: Any = frontend
-        self.augmentation = augmentation
         self.sample_rate = sample_rate
+        self.augmentation: Augmentation | None = None
         self.takes_lengths = takes_lengths(network)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
-        """Give logits, or logits and named scalars, as the network does."""
+        """Compute logits, or logits and named scalars, as the network does."""
         if self.frontend is not None:
             x = self._augment(x, "waveform", lengths)
             x = self.frontend(x, lengths)
@@ -116,12 +155,23 @@ class ClipModule(nn.Module):
         self._check_shape(output[0] if isinstance(output, tuple) else output, len(x))
         return output
 
+    def padded_length(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the lengths to which clips can be padded without a change of their features.
+
+        Clips of as many frames then have one length, and can share a batch.
+        """
+        return lengths if self.frontend is None else self.frontend.padded_length(lengths)
+
+    def n_frames(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return the frames that reach the network, of clips of these lengths."""
+        return lengths if self.frontend is None else np.asarray(self.frontend.n_frames(lengths))
+
     def _check_shape(self, logits: Tensor, n_clips: int) -> None:
         if logits.shape != (n_clips, self.n_outputs):
             raise ValueError(
-                f"The network gave an output of shape {tuple(logits.shape)} for {n_clips} clips, "
-                f"but expected ({n_clips}, {self.n_outputs}): a column for each class or target. "
-                "Give its last layer as many outputs, or pass a function that builds it with "
+                f"The network returned an output of shape {tuple(logits.shape)} for {n_clips} "
+                f"clips, but expected ({n_clips}, {self.n_outputs}): a column for each class or "
+                "target. Make its last layer as wide, or pass a function that builds it with "
                 "n_outputs, as networks of skaudio are built."
             )
 
@@ -131,3 +181,8 @@ class ClipModule(nn.Module):
         return self.augmentation.apply(
             x, torch.default_generator, domain=domain, sample_rate=self.sample_rate, lengths=lengths
         )
+
+
+def _frozen(description: Any) -> Any:
+    """Copy a description; a module or a function, which no one describes, stands for itself."""
+    return clone(description) if hasattr(description, "get_params") else description

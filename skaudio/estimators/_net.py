@@ -1,11 +1,12 @@
-"""The skorch net inside the estimators."""
+"""The skorch net inside the estimators: one training step, one prediction, and its pickle."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,87 +16,142 @@ from skorch import NeuralNet
 from skorch.callbacks import EarlyStopping, EpochTimer, PassthroughScoring
 from torch import Tensor
 
-from skaudio.augmentation import draw_mixup, mix
-from skaudio.callbacks import KernelAveraging, NamedScores, NormScaling, StopTraining
+from skaudio.augmentation import Augmentation, draw_mixup, mix
+from skaudio.callbacks import KernelAveraging, NormScaling
 from skaudio.estimators._batches import EqualLengthBatches
-from skaudio.estimators._chance import INITIAL_WEIGHTS, STEP, seeded
-from skaudio.exceptions import DivergedError
+from skaudio.estimators._callbacks import NamedScores
+from skaudio.estimators._module import Architecture
+from skaudio.estimators._optimization import make_optimizer
+from skaudio.estimators._targets import Target
+from skaudio.estimators._torch_state import INITIAL_WEIGHTS, STEP, seeded
+from skaudio.exceptions import DivergedError, StopTraining
+from skaudio.losses import make_loss
 
-__all__ = ["AudioNet", "choose_device"]
+__all__ = ["AudioNet", "StepSettings", "choose_device"]
+
+
+@dataclass(frozen=True)
+class StepSettings:
+    """How one training step is made; the parameters mean what they do in the estimators.
+
+    `loss_options` are further arguments for :func:`skaudio.losses.make_loss`.
+    """
+
+    loss: str | Callable
+    loss_options: dict[str, Any]
+    optimizer: str | Callable
+    weight_decay: float
+    lr: float
+    augmentation: Augmentation | None
+    mixup: float
+    amp: str | None
 
 
 def choose_device(device: str) -> str:
-    """Resolve ``"auto"`` to the GPU if there is one."""
+    """Resolve ``"auto"`` to the GPU if there is one.
+
+    Raises
+    ------
+    ValueError
+        If torch does not know the device, or this machine has none such.
+    """
     if device == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        index, kind = torch.device(device).index, torch.device(device).type
+    except RuntimeError:
+        raise ValueError(
+            f"device is {device!r}, but expected 'auto', 'cpu', 'cuda' or another device of torch."
+        ) from None
+    n_gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "cuda" and (index or 0) >= n_gpus:
+        raise ValueError(
+            f"device is {device!r}, but torch finds {n_gpus} CUDA devices here. Set device='auto' "
+            "to use a GPU only where there is one."
+        )
     return device
 
 
 class AudioNet(NeuralNet):
-    """Training steps with weights, mixup, mixed precision and chance of their own.
+    """Training steps with weights, mixup, mixed precision and random generators of their own.
 
     Parameters
     ----------
-    module : callable
-        Returns a fresh module.
+    architecture : Architecture
+        Builds the module.
+    target : Target
+        Learned; turns outputs into class numbers or standardised numbers in :meth:`predict`.
+    settings : StepSettings
+    device : str
     seed : int
         What the initial weights, dropout, augmentation and mixup are drawn from.
-    amp : {"bfloat16", "float16"} or None
-        Precision of the training's forward pass on a GPU.
-    mixup : float
-        Concentration of mixup's beta distribution; 0 turns it off.
-    **kwargs
-        As for :class:`skorch.NeuralNet`. The criterion is called as
-        ``criterion(output, target, weight)``.
     """
 
     device: str
-    optimizer: Any
     criterion_: torch.nn.Module
 
     def __init__(
         self,
-        module: Callable[[], torch.nn.Module],
+        architecture: Architecture,
+        target: Target,
+        settings: StepSettings,
         *,
-        seed: int = 0,
-        amp: str | None = None,
-        mixup: float = 0.0,
-        **kwargs: Any,
+        device: str,
+        seed: int,
     ) -> None:
-        super().__init__(module, **kwargs)
+        super().__init__(
+            architecture.build,
+            criterion=make_loss(settings.loss, **settings.loss_options),
+            optimizer=make_optimizer(settings.optimizer, settings.weight_decay),
+            lr=settings.lr,
+            device=device,
+            train_split=None,
+            verbose=0,
+        )
+        self.architecture = architecture
+        self.target = target
+        self.settings = settings
         self.seed = seed
-        self.amp = amp
-        self.mixup = mixup
 
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
-        return [
+        own = [
             ("epoch_timer", EpochTimer()),
             ("train_loss", PassthroughScoring("train_loss", on_train=True)),
             ("named_scores", NamedScores()),
             ("kernel_averaging", KernelAveraging()),
             ("norm_scaling", NormScaling()),
         ]
+        given = [entry[1] if isinstance(entry, tuple) else entry for entry in self.callbacks or []]
+        # A user's own KernelAveraging(every="epoch") takes the place of the one here.
+        kinds = tuple(type(callback) for callback in given)
+        return [(name, callback) for name, callback in own if type(callback) not in kinds]
 
     def initialize_module(self) -> AudioNet:
-        """Build the module from this net's own chance."""
+        """Build the module from this net's own seed."""
         with seeded(self.device, self.seed, INITIAL_WEIGHTS):
-            return super().initialize_module()
+            super().initialize_module()
+        self.module_.augmentation = self.settings.augmentation
+        return self
 
-    def change(
-        self, *, criterion: torch.nn.Module, optimizer: Any, lr: float, amp: str | None,
-        mixup: float,
-    ) -> None:  # fmt: skip
+    def change(self, settings: StepSettings) -> None:
         """Take on other settings for further training.
 
-        Another optimiser, or one with another loss's weights to learn, starts afresh; else it
-        keeps what it has gathered.
+        A loss that stays keeps what it has learned. The optimiser keeps what it has gathered,
+        unless it is another one, or there is another loss with weights to learn.
         """
-        losses = () if criterion is self.criterion_ else (criterion, self.criterion_)
-        afresh = any(list(loss.parameters()) for loss in losses)
-        afresh |= _parts_of(optimizer) != _parts_of(self.optimizer)
-        self.criterion_, self.optimizer = criterion.to(self.device), optimizer
-        self.lr, self.amp, self.mixup = lr, amp, mixup
+        before, self.settings = self.settings, settings
+        afresh = (settings.optimizer, settings.weight_decay) != (
+            before.optimizer,
+            before.weight_decay,
+        )
+        if (settings.loss, settings.loss_options) != (before.loss, before.loss_options):
+            losses = self.criterion_, make_loss(settings.loss, **settings.loss_options)
+            afresh |= any(list(loss.parameters()) for loss in losses)
+            self.criterion_ = losses[1].to(self.device)
+        self.optimizer = make_optimizer(settings.optimizer, settings.weight_decay)
+        self.lr = settings.lr
+        self.module_.augmentation = settings.augmentation
         if afresh and hasattr(self, "optimizer_"):
             del self.optimizer_
 
@@ -110,7 +166,8 @@ class AudioNet(NeuralNet):
                 self._initialize_optimizer()
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr
-        self.scaler_ = torch.amp.GradScaler(enabled=self.amp == "float16" and self._on_gpu)
+        enabled = self.settings.amp == "float16" and self._on_gpu
+        self.scaler_ = torch.amp.GradScaler(enabled=enabled)
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Batches come ready-made: a pair for training and for validation."""
@@ -127,10 +184,7 @@ class AudioNet(NeuralNet):
         self.step_ = 0
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
-        """Record the learning rate of the epoch's last step; refuse to go on with broken weights.
-
-        The net hears of an epoch's end before its callbacks do, so that none keeps such weights.
-        """
+        """Record the learning rate of the last step; refuse to go on with broken weights."""
         super().on_epoch_end(net, **kwargs)
         self.history.record("lr", self.optimizer_.param_groups[0]["lr"])
         weights, state = self.module_.parameters(), self.module_.buffers()
@@ -139,6 +193,12 @@ class AudioNet(NeuralNet):
                 f"The weights are no longer finite at the end of epoch {len(self.history)}. Lower "
                 "lr, or set clip_norm; the best weights before that were kept."
             )
+
+    def drop_unfinished_epoch(self, *, validated: bool) -> None:
+        """Remove the history's last row if its epoch did not come to an end."""
+        needed = {"train_loss", "valid_score"} if validated else {"train_loss"}
+        if self.history and not needed <= self.history[-1].keys():
+            del self.history[-1]
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
         """Tell the net, then its callbacks.
@@ -156,15 +216,17 @@ class AudioNet(NeuralNet):
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward on one batch."""
-        inputs, target, weight = _unpack(batch)
+        inputs, target = batch
+        # Random numbers follow from epoch and step, so that a resumed training draws the same.
         key = (STEP, len(self.history) - 1, self.step_)
         with seeded(self.device, self.seed, *key) as generator, self._autocast():
-            blend = None
-            if self.mixup:
-                blend = draw_mixup(len(target), self.mixup, generator)
-                inputs = _mix_inputs(inputs, *blend)
+            pairs = None
+            if self.settings.mixup:
+                pairs = draw_mixup(len(target), self.settings.mixup, generator)
+                inputs = _mix_inputs(inputs, *pairs)
             logits, named = _split_output(self.infer(inputs))
-            loss = self._mixed_loss(logits, target, weight, blend) + _sum_losses(named)
+            loss = self._mixed_loss(logits, target, inputs.get("weight"), pairs)
+            loss = loss + _sum_losses(named)
             self.scaler_.scale(loss).backward()
         self.step_ += 1
         if not math.isfinite(loss.item()):
@@ -173,7 +235,7 @@ class AudioNet(NeuralNet):
                 f"{self.step_}. Lower lr, set clip_norm, or check the targets; the best weights "
                 "before that were kept."
             )
-        if self.scaler_.is_enabled():
+        if self.scaler_.is_enabled():  # before gradients are clipped to a norm
             self.scaler_.unscale_(self.optimizer_)
         named = {name: value.detach() for name, value in named.items()}
         return {"loss": loss.detach(), "y_pred": logits.detach(), "named": named}
@@ -181,43 +243,67 @@ class AudioNet(NeuralNet):
     def validation_step(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and loss on one batch."""
         self._set_training(False)
-        inputs, target, weight = _unpack(batch)
+        inputs, target = batch
         with torch.inference_mode():
             logits, _ = _split_output(self.infer(inputs))
-            return {"loss": self.get_loss(logits, (target, weight)), "y_pred": logits}
+            return {"loss": self.get_loss(logits, target, inputs), "y_pred": logits}
+
+    def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
+        """Run the module; weights are for the loss alone."""
+        return super().infer({name: part for name, part in x.items() if name != "weight"})
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
-        """Loss of a batch, each clip counted with its weight."""
-        output = y_pred.to(torch.promote_types(y_pred.dtype, torch.float32))
-        target, weight = y_true
+        """Compute the loss of a batch, each clip counted with its weight, ``X["weight"]``."""
+        weight = (X or {}).get("weight")
+        return self._weighted_loss(y_pred, y_true, weight)
+
+    def predict(self, X: Any) -> NDArray:
+        """Return class numbers, or standardised numbers, for batches."""
+        return self.target.decide(self.predict_proba(X))
+
+    def predict_outputs(
+        self,
+        batches: EqualLengthBatches,
+        show: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+    ) -> NDArray[np.float64]:
+        """Compute the network's output for each segment, in the segments' own order.
+
+        `show` wraps the batches, as a progress bar does.
+        """
+        self._set_training(False)
+        with torch.inference_mode():
+            # In float64 from here on: softmax and means over crops then add no rounding of their
+            # own to that of the network.
+            outputs = [
+                _split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in show(batches)
+            ]
+        sorted_outputs = torch.cat(outputs).numpy()
+        result = np.empty_like(sorted_outputs)
+        result[batches.order] = sorted_outputs  # undo the sorting by length
+        return result
+
+    def _weighted_loss(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        # Sums of losses in half precision would overflow at 65 504.
+        output = output.to(torch.promote_types(output.dtype, torch.float32))
         if weight is not None:
             weight = weight.to(output.dtype).to(self.device)
         return self.criterion_(output, target.to(self.device), weight)
-
-    def predict_outputs(self, batches: EqualLengthBatches) -> NDArray[np.float64]:
-        """Give the network's output for each segment, in the segments' own order."""
-        self._set_training(False)
-        with torch.inference_mode():
-            outputs = [_split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in batches]
-        sorted_outputs = torch.cat(outputs).numpy()
-        result = np.empty_like(sorted_outputs)
-        result[batches.order] = sorted_outputs
-        return result
 
     def _mixed_loss(
         self,
         logits: Tensor,
         target: Tensor,
         weight: Tensor | None,
-        blend: tuple[Tensor, Tensor] | None,
+        pairs: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        if blend is None:
-            return self.get_loss(logits, (target, weight), training=True)
-        partner, share = blend
+        if pairs is None:
+            return self._weighted_loss(logits, target, weight)
+        # The loss of a mixed target is the mixture of the losses: with cross-entropy the two are
+        # the same, since it is linear in the target; with other losses this is their definition.
+        partner, share = pairs
         weight = torch.ones_like(share) if weight is None else weight
-        own = self.get_loss(logits, (target, weight * share), training=True)
-        other = (target[partner], weight[partner] * (1 - share))
-        return own + self.get_loss(logits, other, training=True)
+        own = self._weighted_loss(logits, target, weight * share)
+        return own + self._weighted_loss(logits, target[partner], weight[partner] * (1 - share))
 
     def _step_optimizer(self, step_fn: Any) -> None:
         if not self.scaler_.is_enabled():
@@ -229,8 +315,9 @@ class AudioNet(NeuralNet):
 
     @contextmanager
     def _autocast(self) -> Iterator[None]:
-        enabled = self.amp is not None and self._on_gpu
-        dtype = getattr(torch, self.amp) if enabled and self.amp else None
+        amp = self.settings.amp
+        enabled = amp is not None and self._on_gpu
+        dtype = getattr(torch, amp) if enabled and amp else None
         with torch.autocast("cuda", dtype=dtype, enabled=enabled):
             yield
 
@@ -257,22 +344,12 @@ class AudioNet(NeuralNet):
                 getattr(self, name).to(self.device)
 
 
-def _parts_of(optimizer: Any) -> tuple[Any, dict[str, Any]]:
-    """Take a partial apart: two of them never compare equal."""
-    return getattr(optimizer, "func", optimizer), getattr(optimizer, "keywords", {})
-
-
 def _gpu_at_hand(device: str) -> str:
-    """Give a GPU of this machine for one of another; the CPU if there is none."""
+    """Replace a GPU of another machine by one of this machine; by the CPU if there is none."""
     if not torch.cuda.is_available():
         return "cpu"
     index = torch.device(device).index
     return "cuda" if index is not None and index >= torch.cuda.device_count() else device
-
-
-def _unpack(batch: Any) -> tuple[dict[str, Tensor], Tensor, Tensor | None]:
-    inputs, y = batch
-    return (inputs, *y) if isinstance(y, (tuple, list)) else (inputs, y, None)
 
 
 def _split_output(output: Any) -> tuple[Tensor, dict[str, Tensor]]:
@@ -284,7 +361,8 @@ def _sum_losses(named: dict[str, Tensor]) -> Tensor | float:
 
 
 def _mix_inputs(inputs: dict[str, Tensor], partner: Tensor, share: Tensor) -> dict[str, Tensor]:
-    mixed = {"x": mix(inputs["x"], partner, share)}
+    mixed = inputs | {"x": mix(inputs["x"], partner, share)}
+    # Where one of two clips has ended the other one is still heard.
     if "lengths" in inputs:
         mixed["lengths"] = torch.maximum(inputs["lengths"], inputs["lengths"][partner])
     return mixed

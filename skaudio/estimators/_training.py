@@ -3,150 +3,193 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback, GradientNormClipping, PrintLog
+from tqdm import tqdm
 
-from skaudio.callbacks import (
+from skaudio.estimators._batches import (
+    EqualLengthBatches,
+    Segments,
+    TrainingBatches,
+    centre_crops,
+    covering_crops,
+    whole_clips,
+)
+from skaudio.estimators._callbacks import (
     BestWeights,
-    EarlyStopping,
     EpochProgress,
-    StagedLearningRate,
-    StopTraining,
+    StopOnPlateau,
     ValidationScore,
 )
-from skaudio.estimators._batches import EqualLengthBatches, Targets, TrainingBatches
 from skaudio.estimators._checkpoint import Checkpoints
-from skaudio.estimators._clips import ClipSource, FileClips
+from skaudio.estimators._data import ClipSource, Dataset
 from skaudio.estimators._net import AudioNet
-from skaudio.estimators._optimization import make_schedule
-from skaudio.estimators._parts import Part
-from skaudio.estimators._segments import Segments, randomly_placed, whole
-from skaudio.exceptions import DivergedError, SkaudioWarning
+from skaudio.estimators._optimization import StagedLearningRate, make_schedule
+from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining
 
-__all__ = ["n_readers", "train"]
+__all__ = ["RunSettings", "prediction_segments", "train"]
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a training run is made; the parameters mean what they do in the estimators.
+
+    `crop` is in samples.
+    """
+
+    n_epochs: int
+    batch_size: int
+    crop: int | None
+    lr_schedule: str | None
+    clip_norm: float | None
+    early_stopping: bool
+    monitor: str
+    patience: int
+    callbacks: Sequence[Any]
+    verbose: int
+
+    @property
+    def staged(self) -> bool:
+        """Whether the run goes by stages, which end by the validation score."""
+        return self.lr_schedule == "staged"
 
 
 def train(
-    recipe: Any,
     net: AudioNet,
-    training: Part,
-    validation: Part | None,
-    n_epochs: int,
-    *,
-    lr_schedule: str | None = None,
+    settings: RunSettings,
+    training: Dataset,
+    validation: Dataset | None,
     checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train a net, and leave it with the weights to predict with.
 
     Parameters
     ----------
-    recipe : BaseAudioEstimator
-        Its parameters say how to train.
     net : AudioNet
-    training : Part
-    validation : Part or None
-    n_epochs : int
-    lr_schedule : str or None
-        Schedule of these epochs; None keeps the rate constant.
+    settings : RunSettings
+    training : Dataset
+    validation : Dataset or None
     checkpoints : Checkpoints, optional
         Where to save, and where to go on from.
+
+    Raises
+    ------
+    DivergedError
+        If the loss becomes NaN or infinite.
+    KeyboardInterrupt
+        If the user interrupts. In both cases the net is left with the best weights so far if it
+        is validated, else with the newest (if these are finite).
     """
-    batches = _training_batches(recipe, net, training), _validation_batches(recipe, validation)
-    keeper = _make_keeper(recipe, validation)
-    restores = validation is not None and recipe.early_stopping
-    schedule = make_schedule(lr_schedule, keeper, recipe.patience, n_epochs, len(batches[0]))
-    net.prepare_training(_list_callbacks(recipe, keeper, schedule, checkpoints, n_epochs))
+    batches = (
+        _training_batches(net, settings, training),
+        None if validation is None else _validation_batches(net, settings, validation),
+    )
+    best = _best_weights(settings, validated=validation is not None)
+    restores = validation is not None and (settings.early_stopping or settings.staged)
+    net.prepare_training(_list_callbacks(net, settings, best, checkpoints, len(batches[0])))
     data = {"X": training.source, "y": training.target}
     net.notify("on_train_begin", **data)
     try:
+        # Epochs that a checkpoint brings are not repeated, and count among `n_epochs`.
         done = 0 if checkpoints is None else checkpoints.resume(net)
         batches[0].epoch += done
-        net.fit_loop(batches, epochs=max(0, n_epochs - done))
+        net.fit_loop(batches, epochs=max(0, settings.n_epochs - done))
     except StopTraining:
         pass
     except KeyboardInterrupt:
-        warnings.warn("Training interrupted by user.", SkaudioWarning, stacklevel=4)
-        checkpoints = None
+        warnings.warn(
+            f"Training interrupted in epoch {len(net.history)}. The estimator is fitted with what "
+            "it has learned so far"
+            + ("." if checkpoints is None else "; the same fit goes on from the last epoch's end."),
+            SkaudioWarning,
+            stacklevel=4,
+        )
+        raise
     except DivergedError:
-        restores = True
+        restores = True  # also of a training that is not validated: its newest weights are broken
         raise
     finally:
+        net.drop_unfinished_epoch(validated=validation is not None)
         net.notify("on_train_end", **data)
         if restores:
-            keeper.restore(net)
+            best.restore(net)
     if checkpoints is not None:
         checkpoints.finish()
 
 
-def n_readers(recipe: Any, source: ClipSource) -> int:
-    """Count the threads that read ahead: arrays in memory need none."""
-    return recipe.n_workers if isinstance(source, FileClips) else 0
+def prediction_segments(
+    net: AudioNet, source: ClipSource, crop: int | None, aggregation: str
+) -> Segments:
+    """Say which parts of the clips a prediction looks at."""
+    if crop is not None:
+        take = covering_crops if aggregation == "mean" else centre_crops
+        return take(source.lengths, crop)
+    # Clips of as many frames get one length, so that they can share a batch: the samples between
+    # two hops change no feature.
+    return whole_clips(net.module_.padded_length(source.lengths))
 
 
-def _make_keeper(recipe: Any, validation: Part | None) -> BestWeights:
-    if validation is None:
+def _training_batches(net: AudioNet, settings: RunSettings, dataset: Dataset) -> TrainingBatches:
+    return TrainingBatches(
+        dataset,
+        crop=settings.crop,
+        batch_size=settings.batch_size,
+        seed=net.seed,
+        first_epoch=len(net.history),
+    )
+
+
+def _validation_batches(
+    net: AudioNet, settings: RunSettings, dataset: Dataset
+) -> EqualLengthBatches:
+    segments = prediction_segments(net, dataset.source, settings.crop, "center")
+    return EqualLengthBatches(dataset, segments, settings.batch_size)
+
+
+def _best_weights(settings: RunSettings, *, validated: bool) -> BestWeights:
+    if not validated:
         return BestWeights("train_loss")
     # Stages go by the score, and start from the best weights by the same measure.
-    monitor = "valid_score" if recipe.lr_schedule == "staged" else recipe.monitor
+    monitor = "valid_score" if settings.staged else settings.monitor
     return BestWeights(monitor, greater_is_better=monitor == "valid_score")
 
 
-def _training_batches(recipe: Any, net: AudioNet, part: Part) -> TrainingBatches:
-    lengths, window = part.source.lengths, recipe._window_length
-
-    def segments(epoch: int) -> Segments:
-        if window is None:
-            return whole(lengths)
-        return randomly_placed(lengths, window, net.seed, epoch)
-
-    return TrainingBatches(
-        part.source,
-        Targets(part.target, part.weight),
-        segments,
-        batch_size=recipe.batch_size,
-        seed=net.seed,
-        first_epoch=len(net.history),
-        n_workers=n_readers(recipe, part.source),
-    )
-
-
-def _validation_batches(recipe: Any, part: Part | None) -> EqualLengthBatches | None:
-    if part is None:
-        return None
-    return EqualLengthBatches(
-        part.source,
-        recipe._segments(part.source.lengths, aggregation="center"),
-        batch_size=recipe.batch_size,
-        targets=Targets(part.target, part.weight),
-        n_workers=n_readers(recipe, part.source),
-    )
-
-
 def _list_callbacks(
-    recipe: Any,
-    keeper: BestWeights,
-    schedule: Callback | None,
+    net: AudioNet,
+    settings: RunSettings,
+    best: BestWeights,
     checkpoints: Checkpoints | None,
-    n_epochs: int,
+    n_batches: int,
 ) -> list[Any]:
     """List the callbacks in the order in which an epoch's end wants them.
 
     What comes after the checkpoint follows from the history, so that it can be repeated when a
     run is resumed.
     """
-    stops = recipe.early_stopping and not isinstance(schedule, StagedLearningRate)
-    stopping = EarlyStopping(
-        keeper.monitor, recipe.patience, greater_is_better=keeper.greater_is_better
+    n_epochs = settings.n_epochs
+    schedule = make_schedule(settings.lr_schedule, best, settings.patience, n_epochs, n_batches)
+    stops = settings.early_stopping and not isinstance(schedule, StagedLearningRate)
+    clipping = GradientNormClipping(settings.clip_norm) if settings.clip_norm else None
+    stopping = StopOnPlateau(
+        best.monitor, settings.patience, greater_is_better=best.greater_is_better
     )
-    callbacks = {
-        "valid_score": ValidationScore(recipe._validation_score),
-        "best_weights": keeper,
-        "clip_norm": GradientNormClipping(recipe.clip_norm) if recipe.clip_norm else None,
+    callbacks: dict[str, Callback | None] = {
+        "valid_score": ValidationScore(net.target.score),
+        "best_weights": best,
+        "clip_norm": clipping,
         "checkpoints": checkpoints,
         "lr_schedule": schedule,
         "early_stopping": stopping if stops else None,
-        "progress": EpochProgress(n_epochs) if recipe.verbose else None,
+        "progress": _progress(settings),
     }
     own = [(name, callback) for name, callback in callbacks.items() if callback is not None]
-    return own + list(recipe.callbacks or [])
+    return own + list(settings.callbacks)
+
+
+def _progress(settings: RunSettings) -> Callback | None:
+    if settings.verbose > 1:
+        return PrintLog(sink=tqdm.write)  # with print it would go by verbose of the net
+    return EpochProgress(settings.n_epochs) if settings.verbose else None

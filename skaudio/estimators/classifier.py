@@ -2,123 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from numbers import Real
-from typing import Any
+from pathlib import Path
+from typing import Any, Literal, Self
 
 import numpy as np
-import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
-from sklearn.utils import assert_all_finite
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import column_or_1d
 
 from skaudio._validation import Interval, StrOptions, fit_context
 from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
-from skaudio.estimators._losses import CLASSIFICATION_LOSSES
-from skaudio.estimators._parts import Part
-from skaudio.metrics import unweighted_average_recall
+from skaudio.estimators._docs import document
+from skaudio.estimators._optimization import OptimizerName, ScheduleName
+from skaudio.estimators._targets import ClassTarget
+from skaudio.losses import CLASSIFICATION_LOSSES
 
 __all__ = ["AudioClassifier"]
 
 
+@document
 class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     """Neural network that names what is in a clip.
 
     Parameters
     ----------
-    network : BaseNetwork, torch.nn.Module or callable, optional
-        What recognises. One of :mod:`skaudio.networks`; a module of your own, which is copied,
-        takes features of shape ``(batch, 1, n_bands, n_frames)`` and returns logits;
-        or a callable with the signature of :meth:`skaudio.networks.BaseNetwork.build`. None
-        means ``MTSNet()``.
-    frontend : LogMelSpectrogram or MFCC, optional
-        Computes features inside the network, batch by batch, so that `X` may hold waveforms or
-        paths. Files are then read when their batch is due.
-    window : float, optional
-        Seconds of each clip to look at: a random window in each training epoch, the middle of
-        the clip in prediction. Shorter clips are padded with silence. Needs a `frontend`.
-    window_aggregation : {"center", "mean"}, default="center"
-        Whether a prediction looks at the middle window, or averages over windows side by side
-        that cover the whole clip.
-    augmentation : Augmentation, optional
-        What is changed at random while training, such as
-        :class:`skaudio.augmentation.AdditiveNoise`; chains are made with
-        :func:`skaudio.augmentation.make_chain`.
-    mixup : float, default=0.0
-        Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
-        none.
+    <network parameters>
     loss : {"cross_entropy", "focal", "ordinal"} or callable, default="cross_entropy"
-        A callable is given logits of shape ``(batch, n_classes)`` and class numbers of shape
+        A callable is called with logits of shape ``(batch, n_classes)`` and class numbers of shape
         ``(batch,)``, and returns one loss per clip. A module is copied.
     class_weight : {"balanced"} or dict, optional
         Weights by label, >= 0; labels left out weigh 1. "balanced" lets all classes count the
         same, whatever the number of their clips and the sum of their weights.
+    class_order : sequence of labels, optional
+        All labels from the lowest to the highest, for ``loss="ordinal"``. By default the order of
+        `y` where it is an ordered pandas Categorical, else that of numbers, also of numbers
+        written as text. ``classes_`` and the columns of probabilities stay sorted.
     label_smoothing : float, default=0.0
-        Share of each target that is spread over all classes, with the cross-entropy.
-    optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
-        A callable is given the parameters and ``lr`` (and ``weight_decay`` unless that is 0), as
-        any class of :mod:`torch.optim`. ``"sgd"`` has momentum 0.9.
-    lr : float, default=0.003
-        Learning rate to begin with.
-    weight_decay : float, default=0.01
-    lr_schedule : {"cosine", "one_cycle", "plateau", "staged"} or None, default="cosine"
-        How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
-        after ``patience / 2`` epochs without improvement; falls in the three stages of EmoNet,
-        each ending after `patience` epochs without a better validation score; stays.
-    clip_norm : float, optional
-        Largest norm of the gradient; longer ones are scaled down.
-    max_epochs : int, default=30
-    batch_size : int, default=32
-    early_stopping : bool, default=False
-        Hold back clips for validation, end the training after `patience` epochs without
-        improvement, and keep the weights of the best epoch. Without `groups` the clips are drawn
-        at random, so that a speaker may stand on both sides and validation scores are too high.
-    validation_fraction : float, default=0.1
-        Share of clips to hold back.
-    monitor : {"valid_loss", "valid_score"}, default="valid_loss"
-        What tells the best epoch. The score is the unweighted average recall; ``"staged"`` goes
-        by it in any case.
-    patience : int, default=10
-    callbacks : list of skorch callbacks, optional
-        For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra
-        ``skaudio[tensorboard]``. With skorch's ``LRScheduler``, set ``lr_schedule=None``.
-    checkpoint_dir : str or Path, optional
-        Folder for checkpoints. Each run has a subfolder of its own, named after its parameters
-        and data. If a run was killed, the same :meth:`fit` continues it and ends with the same
-        result as if nothing had happened; a finished run starts afresh. The state of `callbacks`
-        is not saved.
-    device : str, default="auto"
-        A torch device such as ``"cpu"`` or ``"cuda:1"``; "auto" takes the GPU if there is one.
-    amp : {"bfloat16", "float16"}, optional
-        Precision of the training on a GPU; without one it does nothing.
-    n_workers : int, default=1
-        Threads that read files ahead; 0 reads them when they are due. The result does not depend
-        on it.
-    warm_start : bool, default=False
-        Whether another call of :meth:`fit` goes on with the trained network. Loss, optimiser,
-        `lr`, `mixup` and `amp` are then those set by now; network and front end stay. Such
-        further training writes no checkpoints.
-    random_state : int, RandomState instance or None, default=None
-        With an integer the result is the same to the last bit on a CPU, for the same number of
-        torch threads. Global random generators are left as they were.
-    verbose : int, default=0
-        1 shows a progress bar.
+        Share of each target that is spread over all classes; only with the cross-entropy.
+    <training parameters>
 
     Attributes
     ----------
     classes_ : ndarray of shape (n_classes,)
         The labels, sorted.
-    net_ : skorch.NeuralNet
-        The trained net; ``net_.module_`` is the torch module.
-    history_ : DataFrame
-        One row per epoch: ``train_loss``, ``valid_loss``, ``valid_score``, ``lr``, ``dur``
-        (seconds), and what the network reports of itself.
-    n_features_in_ : int
-        Bands seen in :meth:`fit`, or columns of a 2-D array.
+    <attributes>
+
+    See Also
+    --------
+    AudioRegressor : The same for numbers.
+    skaudio.networks : What can be passed as `network`.
+    skaudio.features : What can be passed as `frontend`, or put before the estimator.
 
     References
     ----------
@@ -135,75 +70,63 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     1.0
     """
 
+    target_: ClassTarget
+
     _parameter_constraints: dict = {
         **BaseAudioEstimator._parameter_constraints,
         "loss": [StrOptions(set(CLASSIFICATION_LOSSES)), callable],
         "class_weight": [None, StrOptions({"balanced"}), dict],
+        "class_order": [None, "array-like"],
         "label_smoothing": [Interval(Real, 0, 1, closed="left")],
     }
-
-    _stratifies = True
 
     def __init__(
         self,
         network: Any = None,
         *,
         frontend: Any = None,
-        window: float | None = None,
-        window_aggregation: str = "center",
+        crop: float | None = None,
+        crop_aggregation: Literal["center", "mean"] = "center",
         augmentation: Any = None,
         mixup: float = 0.0,
-        loss: str | Callable = "cross_entropy",
-        class_weight: str | dict | None = None,
+        loss: Literal["cross_entropy", "focal", "ordinal"] | Callable = "cross_entropy",
+        class_weight: Literal["balanced"] | dict | None = None,
+        class_order: Sequence | None = None,
         label_smoothing: float = 0.0,
-        optimizer: str | Callable = "adamw",
+        optimizer: OptimizerName | Callable = "adamw",
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
-        lr_schedule: str | None = "cosine",
+        lr_schedule: ScheduleName | None = "cosine",
         clip_norm: float | None = None,
         max_epochs: int = 30,
         batch_size: int = 32,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
-        monitor: str = "valid_loss",
+        monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
         patience: int = 10,
         callbacks: list | None = None,
-        checkpoint_dir: Any = None,
+        checkpoint_dir: str | Path | None = None,
         device: str = "auto",
-        amp: str | None = None,
-        n_workers: int = 1,
+        amp: Literal["bfloat16", "float16"] | None = None,
+        n_jobs: int | None = None,
+        n_threads: int | None = None,
         warm_start: bool = False,
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
-        self.network = network
-        self.frontend = frontend
-        self.window = window
-        self.window_aggregation = window_aggregation
-        self.augmentation = augmentation
-        self.mixup = mixup
-        self.loss = loss
+        super().__init__(
+            network, frontend=frontend, crop=crop, crop_aggregation=crop_aggregation,
+            augmentation=augmentation, mixup=mixup, loss=loss, optimizer=optimizer, lr=lr,
+            weight_decay=weight_decay, lr_schedule=lr_schedule, clip_norm=clip_norm,
+            max_epochs=max_epochs, batch_size=batch_size, early_stopping=early_stopping,
+            validation_fraction=validation_fraction, monitor=monitor, patience=patience,
+            callbacks=callbacks, checkpoint_dir=checkpoint_dir, device=device, amp=amp,
+            n_jobs=n_jobs, n_threads=n_threads, warm_start=warm_start, random_state=random_state,
+            verbose=verbose,
+        )  # fmt: skip
         self.class_weight = class_weight
+        self.class_order = class_order
         self.label_smoothing = label_smoothing
-        self.optimizer = optimizer
-        self.lr = lr
-        self.weight_decay = weight_decay
-        self.lr_schedule = lr_schedule
-        self.clip_norm = clip_norm
-        self.max_epochs = max_epochs
-        self.batch_size = batch_size
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.monitor = monitor
-        self.patience = patience
-        self.callbacks = callbacks
-        self.checkpoint_dir = checkpoint_dir
-        self.device = device
-        self.amp = amp
-        self.n_workers = n_workers
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=False)
     def partial_fit(
@@ -212,7 +135,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         y: ArrayLike,
         classes: ArrayLike | None = None,
         sample_weight: ArrayLike | None = None,
-    ) -> AudioClassifier:
+    ) -> Self:
         """Train for one more epoch, on these clips.
 
         Parameters
@@ -230,22 +153,17 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         Raises
         ------
         ValueError
-            If `classes` differs from what an earlier call settled, or as in :meth:`fit`.
+            If `classes` differs from those of an earlier call, or as in :meth:`fit`.
         """
         if self.class_weight == "balanced":
             raise ValueError(
                 "class_weight='balanced' needs all labels at once and does not work in "
                 "partial_fit. Pass a dict of weights, or sample_weight."
             )
-        if classes is not None:
-            self._expected_classes = self._check_classes(classes)
-        try:
-            return self._fit_one_epoch(X, y, sample_weight)
-        finally:
-            self.__dict__.pop("_expected_classes", None)
+        return self._fit_one_epoch(X, y, sample_weight, classes=self._check_classes(classes))
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Probability of each class.
+        """Compute the probability of each class.
 
         Parameters
         ----------
@@ -260,7 +178,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         return mean_per_clip(softmax(outputs, axis=1), clip).astype(np.float32)
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
-        """Logarithm of :meth:`predict_proba`, finite where a probability rounds to zero.
+        """Compute the logarithm of :meth:`predict_proba`, finite where that rounds to zero.
 
         Parameters
         ----------
@@ -271,13 +189,14 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         ndarray of shape (n_clips, n_classes)
         """
         outputs, clip = self._predict_outputs(X)
+        # ln of the mean over a clip's n segments: logsumexp of their logarithms, minus ln n
         counts = np.bincount(clip)[:, np.newaxis]
         log_total = np.full((len(counts), outputs.shape[1]), -np.inf)
         np.logaddexp.at(log_total, clip, log_softmax(outputs, axis=1))
         return (log_total - np.log(counts)).astype(np.float32)
 
     def predict(self, X: Any) -> NDArray:
-        """Most probable label of each clip.
+        """Find the most probable label of each clip.
 
         Parameters
         ----------
@@ -291,10 +210,15 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         return self.classes_[most_probable]
 
     @property
-    def _n_outputs(self) -> int:
-        return len(self.classes_)
+    def classes_(self) -> NDArray:
+        """The labels, sorted."""
+        if not self.__sklearn_is_fitted__():
+            raise AttributeError(f"{type(self).__name__} has no classes_ before it is fitted.")
+        return self.target_.labels
 
-    def _check_classes(self, classes: ArrayLike) -> NDArray:
+    def _check_classes(self, classes: ArrayLike | None) -> NDArray | None:
+        if classes is None:
+            return None
         given = np.unique(classes)
         if self.__sklearn_is_fitted__() and not np.array_equal(given, self.classes_):
             raise ValueError(
@@ -304,81 +228,34 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             )
         return given
 
-    def _check_y(self, y: Any, *, input_name: str = "y") -> NDArray:
-        y = column_or_1d(y, warn=True)
-        assert_all_finite(y, input_name=input_name)
-        check_classification_targets(y)
-        return y
+    def _new_target(self, y: Any, **known: Any) -> ClassTarget:
+        order = self.class_order
+        if order is None:
+            order = _ordered_categories(y)
+        return ClassTarget(self.class_weight, order, **known)
 
-    def _encode(
-        self, y: NDArray, weight: NDArray | None, *, reset: bool, input_name: str = "y"
-    ) -> NDArray:
-        if reset:
-            self.classes_ = getattr(self, "_expected_classes", np.unique(y))
-            if len(self.classes_) < 2:
-                raise ValueError(
-                    f"y holds one class only, {self.classes_.tolist()}, but a classifier needs "
-                    "at least two."
-                )
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
+    def _loss_options(self, target: Any) -> dict[str, Any]:
+        if self.loss == "cross_entropy":
+            return {"label_smoothing": self.label_smoothing}
+        if self.loss == "ordinal":
+            return {"order": tuple(target.ranks().tolist())}
+        return {}
+
+    def _check_options(self) -> None:
+        super()._check_options()
+        if self.label_smoothing and self.loss != "cross_entropy":
             raise ValueError(
-                f"{input_name} holds the label {unknown.tolist()[0]!r}, which is not one of the "
-                f"classes of the first fit: {self.classes_.tolist()}. Give all labels there "
-                "(partial_fit has `classes`)."
+                f"label_smoothing={self.label_smoothing} works with loss='cross_entropy' only, but "
+                f"loss is {self.loss!r}. Set label_smoothing=0."
             )
-        return np.searchsorted(self.classes_, y).astype(np.int64)
-
-    def _weigh(self, target: NDArray, weight: NDArray | None) -> NDArray | None:
-        if self.class_weight is None:
-            return weight
-        if isinstance(self.class_weight, dict):
-            by_class = _check_class_weight(self.class_weight, self.classes_)
-        else:
-            by_class = _balance(target, weight)
-        return by_class[target] if weight is None else by_class[target] * weight
-
-    def _start_head(self, head: torch.nn.Linear, training: Part) -> None:
-        """Let the untrained network predict the shares of the classes."""
-        shares = np.bincount(training.target, weights=training.weight, minlength=self._n_outputs)
-        if not shares.any():  # a first chunk of classes that weigh nothing
-            return
-        prior = np.maximum(shares, 1e-3 * shares.max()) / shares.sum()
-        if head.bias is not None and head.out_features == self._n_outputs:
-            with torch.no_grad():
-                head.bias.copy_(torch.from_numpy(np.log(prior)))
-
-    @staticmethod
-    def _validation_score(target: NDArray, output: NDArray) -> float:
-        return unweighted_average_recall(target, output.argmax(axis=1))
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.three_d_array = True
-        return tags
+        if self.class_order is not None and self.loss != "ordinal":
+            raise ValueError(
+                f"class_order={list(self.class_order)} is for loss='ordinal' only, but loss is "
+                f"{self.loss!r}. Set loss='ordinal', or leave class_order out."
+            )
 
 
-def _balance(target: NDArray, weight: NDArray | None) -> NDArray[np.float64]:
-    """Give each class number the factor that lets all classes weigh the same."""
-    totals = np.bincount(target, weights=weight).astype(np.float64)
-    present = totals > 0
-    factors = np.zeros_like(totals)
-    factors[present] = totals.sum() / (present.sum() * totals[present])
-    return factors
-
-
-def _check_class_weight(class_weight: dict, classes: NDArray) -> NDArray[np.float64]:
-    """Give each class its weight, whether or not clips of it are at hand."""
-    weights = compute_class_weight(class_weight, classes=classes, y=classes)
-    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
-    if len(wrong):
-        raise ValueError(
-            f"class_weight gives {classes.tolist()[wrong[0]]!r} the weight {weights[wrong[0]]}, "
-            "but expected a finite number >= 0."
-        )
-    if not weights.any():
-        raise ValueError(
-            f"class_weight gives all classes {classes.tolist()} the weight 0, so that nothing "
-            "would be learned. Give at least one a weight > 0."
-        )
-    return weights
+def _ordered_categories(y: Any) -> list | None:
+    """Return the categories of an ordered Categorical, or of a Series of it."""
+    categorical = getattr(y, "cat", y)
+    return categorical.categories.tolist() if getattr(categorical, "ordered", False) else None

@@ -1,4 +1,4 @@
-"""From waveforms to features, and what is done with features."""
+"""From waveforms to features, and transformers of features."""
 
 from skaudio.features.band_scaler import BandScaler
 from skaudio.features.cache import FeatureCache

@@ -1,4 +1,4 @@
-"""What the transformers of waveforms and of features share."""
+"""Base classes of the transformers of waveforms and of features."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ Compute = Callable[[Sequence[NDArray[np.float32]]], list[NDArray[np.float32]]]
 _TASK_SAMPLES = 2**18
 
 
-# scikit-learn wraps each `transform` so that `set_output(transform="pandas")` makes a DataFrame
-# of its result, which fails with three axes. The base class opts out and wraps tables only.
+# scikit-learn wraps each `transform` so that `set_output(transform="pandas")` turns its result into
+# a DataFrame, which fails with three axes. The base class opts out and wraps tables only.
 class ClipTransformer(  # type: ignore[call-arg]
     TransformerMixin, BaseEstimator, ABC, auto_wrap_output_keys=None
 ):
-    """Transformer of clips whose result may have a time axis and is then never a table."""
+    """Transform clips; a result with a time axis is never made a table."""
 
     @abstractmethod
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -85,13 +85,14 @@ class ClipTransformer(  # type: ignore[call-arg]
 
 
 class WaveformTransformer(ClipTransformer):
-    """Stateless transformer from waveforms to features; `fit` only checks."""
+    """Transform waveforms to features without learning anything; `fit` only checks."""
 
+    sample_rate: float
     n_jobs: int | None
 
     @abstractmethod
     def _plan(self) -> Compute:
-        """Check the parameters and give the function from clips to their features."""
+        """Check the parameters and return the function from clips to their features."""
 
     @abstractmethod
     def _band_names(self) -> list[str]: ...
@@ -117,6 +118,8 @@ class WaveformTransformer(ClipTransformer):
         ------
         AudioFormatError
             If a clip is not a waveform, or a path.
+        SampleRateError
+            If a clip remembers another sample rate than `sample_rate`.
         ValueError
             If a parameter is out of range or does not fit the others.
         """
@@ -130,7 +133,7 @@ class WaveformTransformer(ClipTransformer):
         return _map_clips(compute, check_waveforms(self, X, reset=False), self.n_jobs)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the bands, the second axis of what :meth:`transform` returns.
+        """Return the names of the bands, the second axis of what :meth:`transform` returns.
 
         Parameters
         ----------
@@ -152,9 +155,9 @@ class WaveformTransformer(ClipTransformer):
 
 
 def _map_clips(compute: Compute, clips: Clips, n_jobs: int | None) -> Clips:
-    """Apply `compute` to runs of clips in parallel; results are taken in as they come."""
+    """Apply `compute` to groups of clips in parallel; results are stored as they arrive."""
     tasks = _tasks([len(clip) for clip in clips])
-    # numpy lets go of Python's lock while it computes, so threads suffice.
+    # numpy and scipy release Python's lock while they compute, so that threads suffice.
     results = Parallel(n_jobs=n_jobs, prefer="threads", return_as="generator")(
         delayed(compute)(clips[task]) for task in tasks
     )
@@ -170,6 +173,9 @@ def _map_clips(compute: Compute, clips: Clips, n_jobs: int | None) -> Clips:
 
 
 def _tasks(lengths: list[int]) -> list[slice]:
+    """Group neighbouring clips so that each group but the last has _TASK_SAMPLES or more."""
+    # All samples laid end to end are cut into pieces of _TASK_SAMPLES; a clip belongs to the piece
+    # in which it ends.
     ends = np.cumsum(lengths)
     numbers = (ends - 1) // _TASK_SAMPLES
     edges = [0, *(np.flatnonzero(np.diff(numbers)) + 1), len(lengths)]

@@ -1,4 +1,4 @@
-"""Frames of a waveform and their power spectra: the engine below every spectral feature."""
+"""Frames of a waveform and their power spectra, from which all spectral features are computed."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
     "pad_mode": [StrOptions({"constant", "edge", "reflect", "symmetric"})],
 }
 
-# Frames are worked on in blocks of this many bytes: a block about fits a core's second-level
-# cache, and calls are long enough for threads not to queue for Python's lock.
+# Frames are transformed in blocks of this many bytes: a block fits into a core's second-level cache
+# (0.5 to 2 MiB), where windowing, transform and squares follow each other without a trip to main
+# memory; and calls last long enough (about 1 ms) that threads seldom wait for Python's lock.
 _BLOCK_BYTES = 2**19
 
 
 @dataclass(frozen=True, eq=False)
 class Framing:
-    """How a waveform is cut into windowed frames.
+    """Parameters of the short-time Fourier transform, with all defaults filled in.
 
     Parameters
     ----------
@@ -45,7 +46,7 @@ class Framing:
     center : bool
         Whether frame t is centred on sample ``t * hop_length`` rather than starting there.
     pad_mode : str
-        As :func:`numpy.pad` names it; what lies before and behind a centred clip.
+        What is padded before and after a centred clip, as :func:`numpy.pad` names it.
     """
 
     window: NDArray[np.float64]
@@ -55,9 +56,11 @@ class Framing:
 
     @classmethod
     def of(cls, transformer: Any) -> Framing:
-        """Read a transformer's parameters, filling in what it leaves open as librosa does."""
+        """Take the parameters of a transformer; those that are None are chosen as in librosa."""
         n_fft, win_length = transformer.n_fft, transformer.win_length
         if n_fft is None:
+            # 25 ms hold at least two periods of a voice of 80 Hz, and speech hardly changes
+            # within them.
             longest = max(ceil(transformer.sample_rate / 40), win_length or 0, 2)
             n_fft = 1 << (longest - 1).bit_length()
         if win_length is None:
@@ -75,16 +78,16 @@ class Framing:
 
     @property
     def n_fft(self) -> int:
-        """Samples of a frame."""
+        """Samples in a frame."""
         return len(self.window)
 
     @property
     def n_bins(self) -> int:
-        """Frequencies of a spectrum, from 0 Hz to half the sample rate."""
+        """Number of frequencies of a spectrum, from 0 Hz to half the sample rate."""
         return self.n_fft // 2 + 1
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Arguments of the torch layer that frames in the same way."""
+        """Return the arguments of the torch layer that cuts frames in the same way."""
         return {
             "window": self.window,
             "hop_length": self.hop_length,
@@ -93,20 +96,24 @@ class Framing:
         }
 
     def n_frames(self, n_samples: int) -> int:
-        """Frames of a clip of `n_samples`; at least one."""
+        """Compute the number of frames of a clip of `n_samples`; at least one."""
+        # Frame t covers the samples [t hop, t hop + n_fft) of the padded clip, and is there if
+        # t hop + n_fft <= n, so for t = 0 ... floor((n - n_fft) / hop).
         padded = n_samples + 2 * (self.n_fft // 2) * self.center
         return 1 + max(padded - self.n_fft, 0) // self.hop_length
 
     def frames(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cut a waveform into overlapping frames, a view of shape ``(n_frames, n_fft)``."""
         margin = self.n_fft // 2 if self.center else 0
-        behind = max(margin, self.n_fft - margin - len(waveform))
+        # At least one frame must fit: margin + len(waveform) + after >= n_fft.
+        after = max(margin, self.n_fft - margin - len(waveform))
         if self.center and self.pad_mode != "constant":
             mode: Any = self.pad_mode
             padded = np.pad(waveform, margin, mode=mode)
         else:
-            padded = np.zeros(margin + len(waveform) + behind, dtype=np.float32)
+            padded = np.zeros(margin + len(waveform) + after, dtype=np.float32)
             padded[margin : margin + len(waveform)] = waveform
+        # Frames overlap, so that copies would take n_fft / hop times the memory of the clip.
         step = padded.itemsize
         return as_strided(
             padded,
@@ -117,7 +124,7 @@ class Framing:
 
 
 class Spectra:
-    """Power spectra of frames, in buffers that are used again.
+    """Compute power spectra of frames in buffers that are reused.
 
     Not for use by two threads at once.
 
@@ -136,17 +143,17 @@ class Spectra:
         self._power = np.empty((self._width, len(window) // 2 + 1), dtype=np.float32)
 
     def blocks(self, frames: NDArray[np.float32]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-        """Yield stretches of frames with their squared magnitudes.
+        """Yield blocks of frames with their squared magnitudes.
 
         Parameters
         ----------
         frames : ndarray of shape (n_frames, n_fft)
-            Still without the window.
+            Before the window is applied.
 
         Yields
         ------
         where : slice
-            Position among the frames.
+            Which frames the block holds.
         power : ndarray of shape (n_bins, n_frames_of_block)
             Squared magnitudes, >= 0; valid until the next block.
         """
@@ -155,7 +162,8 @@ class Spectra:
             count = len(block)
             windowed = np.multiply(block, self._window, out=self._frames[:count])
             spectra = rfft(windowed, axis=1, overwrite_x=True)
-            parts = spectra.view(windowed.dtype)  # real and imaginary parts in turn
+            # |X|^2 without a square root: real and imaginary parts lie in turn in memory.
+            parts = spectra.view(windowed.dtype)
             np.square(parts, out=parts)
             power = self._power[:count]
             np.add(parts[:, ::2], parts[:, 1::2], out=power, casting="same_kind")

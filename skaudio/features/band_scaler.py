@@ -1,4 +1,4 @@
-"""Standardised bands: mean 0 and deviation 1 over all frames of the training clips."""
+"""Standardisation of bands: mean 0 and standard deviation 1 over all training frames."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class BandScaler(OneToOneFeatureMixin, ClipTransformer):
 
     Both are taken over all frames of all clips given to ``fit``, long clips counting more than
     short ones. Takes features of shape ``(n_clips, n_bands, n_frames)``, a list of
-    ``(n_bands, n_frames)``, or sequences of one band without the band axis, and gives float32
+    ``(n_bands, n_frames)``, or sequences of one band without the band axis, and returns float32
     features in the same form. A band that never varies is only centred.
 
     Parameters
@@ -90,7 +90,7 @@ class BandScaler(OneToOneFeatureMixin, ClipTransformer):
             clips = [clip.reshape(1, -1) for clip in clips]
         count, self.mean_, spread = _moments(clips)
         deviation = np.sqrt(spread / count)
-        # What rounding leaves of a constant band's deviation is no deviation.
+        # The mean of n equal values c is off by a few eps |c|, which then looks like a deviation.
         is_constant = deviation <= 10 * np.finfo(np.float64).eps * np.abs(self.mean_)
         self.scale_ = np.where(is_constant, 1.0, deviation)
         return self
@@ -132,9 +132,9 @@ class BandScaler(OneToOneFeatureMixin, ClipTransformer):
 
 
 def _moments(clips: Clips) -> tuple[int, NDArray[np.float64], NDArray[np.float64]]:
-    """Frames, mean and summed squared deviation of each band, merged clip by clip.
+    """Compute frames, mean and summed squared deviation of each band, merged clip by clip.
 
-    A difference of large sums would lose the deviation of a band far from 0 [1]_.
+    E(x^2) - E(x)^2 would lose the deviation of a band far from 0 to rounding [1]_.
 
     .. [1] Chan, Golub, LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing
        Sample Variances", 1979.
@@ -144,6 +144,8 @@ def _moments(clips: Clips) -> tuple[int, NDArray[np.float64], NDArray[np.float64
         n_frames = clip.shape[1]
         clip_mean = clip.mean(axis=1, dtype=np.float64)
         clip_spread = np.square(clip - clip_mean[:, np.newaxis]).sum(axis=1)
+        # Two groups of a and b values, whose means are d apart, have together the squared
+        # deviation S_a + S_b + d^2 a b / (a + b).
         step = clip_mean - mean
         total = count + n_frames
         mean = mean + step * (n_frames / total)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import random
+import re
+import shutil
 import warnings
+from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -12,66 +16,84 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.utils import gen_batches, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
+from tqdm.auto import tqdm
 
+from skaudio._artifacts import hash_value, remove_stale
 from skaudio._validation import Clips, HasMethods, check_params, check_paths, holds_paths
-from skaudio.exceptions import AudioFormatError, SkaudioWarning
-from skaudio.features._base import ClipTransformer
-from skaudio.features._cache_steps import (
-    check_stateless,
-    fit_to_files,
+from skaudio.audio import AudioLoader, warn_of_upsampling
+from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
+from skaudio.features._base import ClipTransformer, WaveformTransformer
+from skaudio.features._cached_features import (
+    Entry,
+    Outcome,
+    compute_task,
+    entry_path,
     flatten,
-    last,
+    gather,
     loaders,
+    read_all,
     run,
 )
-from skaudio.features._cache_work import Files, gather, produce, read_all, tasks
-from skaudio.features._fingerprint import file_key, steps_key
-from skaudio.features._store import Entry, Store
+from skaudio.features.temporal_statistics import TemporalStatistics
 
 __all__ = ["FeatureCache"]
 
+# Part of the name of all features on disk. Raise it with every change to skaudio.audio or
+# skaudio.features that changes a number for the same file and the same parameters; otherwise
+# users would go on reading what the old code computed.
+FEATURES_VERSION = 1
+
 # Computed by one call of the steps, and lost together in a crash.
-_TASK_FILES = 16
+_FILES_PER_TASK = 16
+
+_FOLDER = re.compile("features-[0-9a-f]{32}")
 
 
 class FeatureCache(ClipTransformer):
-    """Compute the features of each sound file once, and read them from disk ever after.
+    """Compute the features of each sound file once, and read them from disk from then on.
 
-    Put it at the front of a pipeline, around the steps from paths to features. Folds, grid
-    points, processes and later runs then share the features; only what follows is repeated.
+    Put it first in a pipeline, around the steps from paths to features. Folds, grid points,
+    processes and later runs then share the features; only the steps that follow are repeated.
 
     Parameters
     ----------
     steps : transformer or Pipeline
         From paths to features, for example ``make_pipeline(AudioLoader(), LogMelSpectrogram())``.
-        What it gives for a clip must depend on that clip and on its parameters alone: a
-        transformer that learns from its training data belongs behind the cache.
+        The features of a clip must depend on that clip and on the parameters alone: a transformer
+        that learns from its training data belongs after the cache.
     location : str or pathlib.Path
         Folder for the features, made if needed. Any number of caches may share it.
     n_jobs : int, optional
         Clips computed at a time, in threads unless :func:`joblib.parallel_config` says
         otherwise. None means 1, or what that context says; -1 means all cores.
+    verbose : int, default=0
+        Whether to show a progress bar of the files that are computed.
 
     Attributes
     ----------
     steps_ : transformer or Pipeline
-        The steps in use; an :class:`~skaudio.audio.AudioLoader` among them has learned the
+        The steps in use; an :class:`~skaudio.audio.AudioLoader` among them may have learned the
         sample rate of the first file.
+
+    See Also
+    --------
+    skaudio.audio.AudioLoader : The usual first step.
 
     Notes
     -----
-    A clip's features are found by the file's resolved path, size and time of change, by
-    the classes and parameters of the steps, by the sample rate the loader learned, and by
-    skaudio's own code for reading files and making features; the file itself is not opened. So
-    a changed file or parameter leads to fresh features, and only code of your own that changed
-    under the same name needs a call of :meth:`clear`.
+    A clip's features are found by the file's resolved path, size and time of change, by the
+    classes and parameters of the steps, and by the sample rate that a loader learned; the file
+    itself is not opened. A changed file or parameter therefore leads to new features. Only a
+    change in code of your own under the same name needs a call of :meth:`clear`.
 
-    Features are written under another name and then moved into place, so that any number of
-    processes can work at once, share the work, and be killed; the next run goes on where the
-    last one stopped. A damaged file is noticed by its checksum, reported and replaced. Nothing
-    is removed by itself but what killed processes left behind.
+    Features are written under a temporary name and then renamed, so that any number of processes
+    can work at once and can be killed; the next run continues where the last one stopped.
+    Processes that start together take the files in random orders and so share most of the work.
+    A damaged file is noticed by its checksum, reported and replaced. Nothing else is ever removed
+    but the temporary files of killed processes.
 
     Waveforms pass through the steps without being kept.
 
@@ -89,19 +111,26 @@ class FeatureCache(ClipTransformer):
         "steps": [HasMethods(["fit", "transform"])],
         "location": [str, os.PathLike],
         "n_jobs": [Integral, None],
+        "verbose": ["verbose"],
     }
 
     def __init__(
-        self, steps: Any, location: str | os.PathLike[str], *, n_jobs: int | None = None
+        self,
+        steps: Any,
+        location: str | os.PathLike[str],
+        *,
+        n_jobs: int | None = None,
+        verbose: int = 0,
     ) -> None:
         self.steps = steps
         self.location = location
         self.n_jobs = n_jobs
+        self.verbose = verbose
 
     def fit(self, X: Any, y: Any = None) -> FeatureCache:
         """Check the steps, and learn the sample rate if a loader does.
 
-        No features are computed, but for those of the first file where a step has to know
+        No features are computed, except those of the first file where a step has to know
         their shape (:class:`~skaudio.features.TemporalStatistics`).
 
         Parameters
@@ -120,60 +149,66 @@ class FeatureCache(ClipTransformer):
         ------
         AudioFormatError
             If a loader has to learn the sample rate and cannot read the first file.
+        SampleRateError
+            If a loader and the features after it are set to different sample rates.
         ValueError
             If a parameter is out of range, a step depends on its training data, or a step's
             parameter cannot be told from others by its value.
         """
         check_params(self)
         self.steps_ = clone(self.steps)
-        check_stateless(self.steps_)
+        for step in flatten(self.steps_):
+            _check_stateless(step)
         if holds_paths(X):
-            fit_to_files(self.steps_, check_paths(X))
+            _fit_to_files(self.steps_, check_paths(X))
         else:
             self.steps_.fit(X, y)
+        _check_rates(self.steps_)
         for loader in loaders(self.steps_):
-            loader.on_error = "stop"  # bad files are told from good ones here
-        self._store()  # refuses parameters that it cannot tell apart
+            loader.set_params(on_error="stop", verbose=0)  # the cache does both itself
+        self._folder()  # refuses parameters that it cannot tell apart
         return self
 
     def _transform(self, X: Any) -> Clips:
         check_is_fitted(self)
         if not holds_paths(X):
-            return run(self.steps_, X)
-        paths, store = check_paths(X), self._store()
-        files: Files = {path: file_key(path) for path in paths}
-        found, damaged = read_all(store, files)
+            return run(self.steps_, X)[0]
+        paths, folder = check_paths(X), self._folder()
+        files = {path: entry_path(folder, path) for path in paths}
+        found, damaged = read_all(files)
         if damaged:
             warnings.warn(
-                f"FeatureCache: {len(damaged)} files in {store.folder} are damaged, first that "
-                f"of {damaged[0]}. Their features are computed again.",
+                f"FeatureCache: {len(damaged)} files in {folder} are damaged, first that of "
+                f"{damaged[0]}. Their features are computed again.",
                 SkaudioWarning,
                 stacklevel=3,
             )
-        missing = {path: key for path, key in files.items() if path not in found}
+        missing = {path: file for path, file in files.items() if path not in found}
         if missing:
-            found |= self._compute(store, missing)
+            found |= self._compute(missing)
         return gather([found[path] for path in paths])
 
     def clear(self) -> None:
         """Remove all features in `location`, those of other steps too."""
-        Store.clear(self._location())
+        for folder in self._location().glob("features-*"):
+            if _FOLDER.fullmatch(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
 
-    @available_if(lambda self: hasattr(last(self.steps), "get_feature_names_out"))
+    @available_if(lambda self: hasattr(_last(self.steps), "get_feature_names_out"))
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the features, those of the last step.
+        """Return the names of the features, those of the last step.
 
         Parameters
         ----------
         input_features : array-like of str, optional
-            Handed to the last step.
+            Passed to the last step.
 
         Returns
         -------
         ndarray of str
         """
         check_is_fitted(self)
-        return last(self.steps_).get_feature_names_out(input_features)
+        return _last(self.steps_).get_feature_names_out(input_features)
 
     @property
     def n_features_in_(self) -> int:
@@ -193,26 +228,86 @@ class FeatureCache(ClipTransformer):
     def _location(self) -> Path:
         return Path(self.location).expanduser()
 
-    def _store(self) -> Store:
+    def _folder(self) -> Path:
+        """Name the folder of the features of these steps."""
         rates = [loader.sample_rate_ for loader in loaders(self.steps_)]
-        return Store(self._location(), steps_key(flatten(self.steps_), rates))
+        made_by = hash_value([FEATURES_VERSION, rates, flatten(self.steps_)], "steps")
+        return self._location() / f"features-{made_by}"
 
-    def _compute(self, store: Store, missing: Files) -> dict[str, Entry]:
-        store.sweep()
+    def _compute(self, files: dict[str, Path | None]) -> dict[str, Entry]:
+        """Compute and keep the features of files that are not there yet."""
+        for folder in {file.parent for file in files.values() if file is not None}:
+            remove_stale(folder)
+        paths = list(files)
+        tasks = [paths[part] for part in gen_batches(len(paths), _FILES_PER_TASK)]
+        # Several processes often start on the same files, as in a search with n_jobs. In random
+        # orders they seldom do the same task, and each looks again for what others have done.
+        random.Random().shuffle(tasks)
         report = any(loader.on_error == "report" for loader in loaders(self.steps))
-        outcome: dict[str, Entry | AudioFormatError] = {}
-        # First what nobody else works on, several files at a time. Then what others did, which
-        # is mostly done by now; one at a time, as who waits for one lock must hold no other.
-        for wait, size in ((False, _TASK_FILES), (True, 1)):
-            results = Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(produce)(store, self.steps_, task, wait, report)
-                for task in tasks(missing, size)
-            )
-            for done in results:
-                outcome |= done
-            missing = {path: key for path, key in missing.items() if path not in outcome}
-        errors = [error for error in outcome.values() if isinstance(error, AudioFormatError)]
+        results = Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered")(
+            delayed(compute_task)(self.steps_, {path: files[path] for path in task}, report)
+            for task in tasks
+        )
+        outcomes: dict[str, Outcome] = {}
+        with tqdm(total=len(files), unit="file", disable=not self.verbose) as bar:
+            for part in results:
+                outcomes |= part
+                bar.update(len(part))
+        self._warn_of_upsampling(outcomes)
+        done = {path: outcomes[path].result for path in paths}
+        errors = [result for result in done.values() if isinstance(result, AudioFormatError)]
         if errors:
             lines = "\n".join(f"  {error}" for error in errors)
             raise AudioFormatError(f"{len(errors)} files cannot be used:\n{lines}")
-        return {path: entry for path, entry in outcome.items() if isinstance(entry, Entry)}
+        return {path: result for path, result in done.items() if isinstance(result, Entry)}
+
+    def _warn_of_upsampling(self, outcomes: dict[str, Outcome]) -> None:
+        rates = {path: outcome.recorded_rate for path, outcome in outcomes.items()}
+        known = {path: rate for path, rate in sorted(rates.items()) if rate is not None}
+        for loader in loaders(self.steps_):
+            if loader.sample_rate is not None:
+                warn_of_upsampling(
+                    list(known), list(known.values()), loader.sample_rate, stacklevel=6
+                )
+
+
+def _last(steps: Any) -> Any:
+    """Return the last transformer, None if there is none."""
+    return next(reversed(flatten(steps)), None)
+
+
+def _check_stateless(step: Any) -> None:
+    """Refuse a step whose result for a clip depends on other clips."""
+    # What a loader learns, the sample rate, is part of the name under which features are kept;
+    # statistics learn only the number of bands.
+    if get_tags(step).requires_fit and not isinstance(step, (AudioLoader, TemporalStatistics)):
+        name = type(step).__name__
+        raise ValueError(
+            f"FeatureCache: {name} learns from the clips it is fitted on, so that its result for "
+            "a clip depends on others and must not be shared by folds. Put it after the cache: "
+            f"make_pipeline(FeatureCache(...), {name}()). (A transformer of your own that learns "
+            "nothing says so by the tag requires_fit=False.)"
+        )
+
+
+def _check_rates(steps: Any) -> None:
+    """Refuse features set to another rate than the loader before them, before files are read."""
+    for loader, features in pairwise(flatten(steps)):
+        if isinstance(loader, AudioLoader) and isinstance(features, WaveformTransformer):
+            rates = loader.sample_rate_, features.sample_rate
+            if None not in rates and rates[0] != rates[1]:
+                raise SampleRateError(
+                    f"FeatureCache: AudioLoader returns waveforms at {rates[0]} Hz, but "
+                    f"{type(features).__name__} is set to sample_rate={rates[1]:g}. Set both to "
+                    f"one rate, as in AudioLoader(sample_rate={rates[1]:g})."
+                )
+
+
+def _fit_to_files(steps: Any, paths: list[str]) -> None:
+    """Let steps learn the little that they may: a sample rate, a number of bands."""
+    for loader in loaders(steps):
+        loader.fit(paths)
+    if any(isinstance(step, TemporalStatistics) for step in flatten(steps)):
+        X: Any = paths[:1]
+        for step in flatten(steps):
+            X = step.load(X)[0] if isinstance(step, AudioLoader) else step.fit(X).transform(X)

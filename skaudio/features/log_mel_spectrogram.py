@@ -1,4 +1,4 @@
-"""Spectrograms as the ear hears them: mel bands on a logarithmic scale."""
+"""Log-mel spectrograms."""
 
 from __future__ import annotations
 
@@ -24,37 +24,36 @@ __all__ = ["LogMelSpectrogram"]
 
 
 class LogMelSpectrogram(WaveformTransformer):
-    r"""Log-mel spectrogram of every waveform.
+    r"""Compute the log-mel spectrogram of every waveform.
 
-    In decibels, with the numbers of
-    ``librosa.power_to_db(librosa.feature.melspectrogram(...))`` for the same settings, clip by
-    clip. Takes waveforms of shape ``(n_clips, n_samples)``, or a list of waveforms of several
-    lengths; gives float32 features of shape ``(n_clips, n_mels, n_frames)``, or a list of
-    ``(n_mels, n_frames)``.
+    The result equals ``librosa.power_to_db(librosa.feature.melspectrogram(...))`` for the same
+    settings, clip by clip. Takes waveforms of shape ``(n_clips, n_samples)``, or a list of
+    waveforms of several lengths; returns float32 features of shape
+    ``(n_clips, n_mels, n_frames)``, or a list of ``(n_mels, n_frames)``.
 
     Parameters
     ----------
     sample_rate : float, default=16000
-        Of the waveforms, in Hz.
+        Of the waveforms, in Hz. Loaded clips that remember another rate are refused.
     n_fft : int, optional
-        Samples of a frame. By default the shortest power of two that holds 25 ms, and
+        Samples in a frame. By default the shortest power of two that holds 25 ms, and
         `win_length` if that is given.
     hop_length : int, optional
         Samples from one frame to the next. By default ``win_length // 4``, as in
         :func:`librosa.stft`: a quarter of `n_fft` unless `win_length` is given.
     win_length : int, optional
-        Samples of the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
+        Samples in the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
     window : str, tuple, callable or array-like of shape (win_length,), default="hann"
         As :func:`scipy.signal.get_window` takes it, periodic.
     center : bool, default=True
         Whether frame t is centred on sample ``t * hop_length``. If False, it starts there, and
-        a clip shorter than a frame is zero-padded behind to one frame.
+        a clip shorter than a frame is zero-padded at its end to one frame.
     pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
-        What lies before and behind a centred clip; see :func:`numpy.pad`.
+        What is padded before and after a centred clip; see :func:`numpy.pad`.
     power : float, default=2.0
         Exponent of the magnitude: 2 for power, 1 for amplitude.
     n_mels : int, default=40
-        Bands.
+        Number of mel bands.
     fmin, fmax : float, default=0.0 and None
         Lowest and highest frequency in Hz; `fmax` is half of `sample_rate` if None.
     htk : bool, default=False
@@ -71,13 +70,19 @@ class LogMelSpectrogram(WaveformTransformer):
         Power that is 0 dB; "max" (or ``numpy.max``) is the largest of the clip. A callable gets
         the clip's mel power, of shape ``(n_mels, n_frames)``. Only for ``log="db"``.
     amin : float, default=1e-10
-        Smaller powers are taken for this one. Only for ``log="db"``.
+        Smaller powers are raised to this one. Only for ``log="db"``.
     top_db : float or None, default=80.0
         Values more than this below the clip's largest are raised to it. Only for ``log="db"``.
     eps : float, default=1e-6
         Added to the power before its logarithm. Only for ``log="ln"``.
     n_jobs : int, optional
-        Threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+        Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+
+    See Also
+    --------
+    MFCC : Cepstral coefficients of these features.
+    Spectrogram : Linear instead of mel frequencies.
+    skaudio.layers.LogMel : The same features in a network.
 
     Notes
     -----
@@ -85,8 +90,8 @@ class LogMelSpectrogram(WaveformTransformer):
 
     .. math:: L = 10 \log_{10} \max\Big(a, \sum_k w_k |X_k|^p\Big) - 10 \log_{10} r
 
-    Memory beyond the result does not grow with the number of clips. Spectra are computed in
-    float32, and in float64 where the rounding of float32 would show.
+    Besides the result, memory does not grow with the number of clips. Spectra are computed in
+    float32, and in float64 where the rounding of float32 would be visible in the result.
 
     EmoNet's features [1]_ are ``LogMelSpectrogram(n_fft=1024, hop_length=512, center=False,
     n_mels=128, fmin=20, fmax=8000, htk=True, norm=None, triangles="mel", log="ln")``.
@@ -160,7 +165,7 @@ class LogMelSpectrogram(WaveformTransformer):
         self.n_jobs = n_jobs
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Give the arguments with which :class:`skaudio.layers.LogMel` computes the same.
+        """Return the arguments with which :class:`skaudio.layers.LogMel` computes the same.
 
         Returns
         -------
@@ -170,8 +175,14 @@ class LogMelSpectrogram(WaveformTransformer):
         ------
         ValueError
             If `ref` is a function other than ``numpy.max``.
+
+        Warns
+        -----
+        SkaudioWarning
+            If mel bands are empty, as :meth:`fit` does.
         """
         plan = self._plan()
+        self._warn(plan)
         ref = "max" if self.ref is np.max else self.ref
         if callable(ref):
             raise ValueError(

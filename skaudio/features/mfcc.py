@@ -25,19 +25,19 @@ __all__ = ["MFCC"]
 
 
 class MFCC(WaveformTransformer):
-    r"""Mel-frequency cepstral coefficients of every waveform.
+    r"""Compute the mel-frequency cepstral coefficients of every waveform.
 
-    With the numbers of ``librosa.feature.mfcc(...)`` and, below them, of
-    ``librosa.feature.delta(...)`` for the same settings, clip by clip. Takes waveforms of shape
-    ``(n_clips, n_samples)``, or a list of waveforms of several lengths; gives float32 features
-    of shape ``(n_clips, n_mfcc * (1 + deltas), n_frames)``, or a list of 2-D arrays.
+    The result equals ``librosa.feature.mfcc(...)`` and, below it, ``librosa.feature.delta(...)``
+    for the same settings, clip by clip. Takes waveforms of shape ``(n_clips, n_samples)``, or a
+    list of waveforms of several lengths; returns float32 features of shape
+    ``(n_clips, n_mfcc * (1 + deltas), n_frames)``, or a list of 2-D arrays.
 
     Parameters
     ----------
     sample_rate : float, default=16000
-        Of the waveforms, in Hz.
+        Of the waveforms, in Hz. Loaded clips that remember another rate are refused.
     n_mfcc : int, default=20
-        Coefficients, at most `n_mels`.
+        Number of coefficients, at most `n_mels`.
     dct_type : {1, 2, 3}, default=2
         Kind of cosine transform; see :func:`scipy.fft.dct`.
     norm : {"ortho"} or None, default="ortho"
@@ -51,24 +51,24 @@ class MFCC(WaveformTransformer):
         Frames that a derivative is estimated from, odd and at least 3. A clip with fewer is
         lengthened for it by repeating its last frame.
     n_fft : int, optional
-        Samples of a frame. By default the shortest power of two that holds 25 ms, and
+        Samples in a frame. By default the shortest power of two that holds 25 ms, and
         `win_length` if that is given.
     hop_length : int, optional
         Samples from one frame to the next. By default ``win_length // 4``, as in
         :func:`librosa.stft`: a quarter of `n_fft` unless `win_length` is given.
     win_length : int, optional
-        Samples of the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
+        Samples in the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
     window : str, tuple, callable or array-like of shape (win_length,), default="hann"
         As :func:`scipy.signal.get_window` takes it, periodic.
     center : bool, default=True
         Whether frame t is centred on sample ``t * hop_length``. If False, it starts there, and
-        a clip shorter than a frame is zero-padded behind to one frame.
+        a clip shorter than a frame is zero-padded at its end to one frame.
     pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
-        What lies before and behind a centred clip; see :func:`numpy.pad`.
+        What is padded before and after a centred clip; see :func:`numpy.pad`.
     power : float, default=2.0
         Exponent of the magnitude: 2 for power, 1 for amplitude.
     n_mels : int, default=40
-        Mel bands behind the coefficients.
+        Number of mel bands that the coefficients are computed from.
     fmin, fmax : float, default=0.0 and None
         Lowest and highest frequency in Hz; `fmax` is half of `sample_rate` if None.
     htk : bool, default=False
@@ -79,17 +79,27 @@ class MFCC(WaveformTransformer):
     triangles : {"hz", "mel"}, default="hz"
         Over which axis the sides of a band's triangle are straight.
     amin : float, default=1e-10
-        Smaller mel powers are taken for this one.
+        Smaller mel powers are raised to this one.
     top_db : float or None, default=80.0
         Decibels more than this below the clip's largest are raised to it.
     n_jobs : int, optional
-        Threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+        Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+
+    See Also
+    --------
+    LogMelSpectrogram : The mel bands before the cosine transform.
+    skaudio.layers.MFCC : The same features in a network.
 
     Notes
     -----
-    The derivative of order d at a frame is that of the polynomial of degree d through the
-    `delta_width` frames around it in the sense of least squares (Savitzky and Golay). Near a
-    clip's ends it is taken over the first or last `delta_width` frames.
+    The derivative of order d at a frame is that of the polynomial of degree d that fits the
+    `delta_width` frames around it with the least squared error [1]_. Near a clip's ends it is
+    that of the first or last `delta_width` frames.
+
+    References
+    ----------
+    .. [1] Savitzky and Golay, "Smoothing and Differentiation of Data by Simplified Least Squares
+       Procedures", Analytical Chemistry, 1964.
 
     Examples
     --------
@@ -162,13 +172,19 @@ class MFCC(WaveformTransformer):
         self.n_jobs = n_jobs
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Give the arguments with which :class:`skaudio.layers.MFCC` computes the same.
+        """Return the arguments with which :class:`skaudio.layers.MFCC` computes the same.
 
         Returns
         -------
         dict
+
+        Warns
+        -----
+        SkaudioWarning
+            If mel bands are empty, as :meth:`fit` does.
         """
         plan = self._plan()
+        self._warn(plan)
         return {
             **plan.log_mel.framing.layer_arguments(),
             "filters": plan.log_mel.filters,
@@ -183,7 +199,7 @@ class MFCC(WaveformTransformer):
         check_params(self)
         if self.n_mfcc > self.n_mels:
             raise ValueError(
-                f"n_mfcc={self.n_mfcc} coefficients cannot be had from n_mels={self.n_mels} "
+                f"n_mfcc={self.n_mfcc} coefficients cannot be computed from n_mels={self.n_mels} "
                 "bands. Raise n_mels or lower n_mfcc."
             )
         if self.delta_width % 2 == 0:
@@ -195,7 +211,7 @@ class MFCC(WaveformTransformer):
         return _MFCCPlan(log_mel, self._cosines(), self._slopes())
 
     def _cosines(self) -> NDArray[np.float64]:
-        """Weights of shape ``(n_mfcc, n_mels)``: cosine transform and lifter in one."""
+        """Compute the weights of cosine transform and lifter in one, ``(n_mfcc, n_mels)``."""
         from scipy.fft import dct
 
         basis = dct(np.eye(self.n_mels), axis=0, type=self.dct_type, norm=self.norm)[: self.n_mfcc]
@@ -205,7 +221,7 @@ class MFCC(WaveformTransformer):
         return basis
 
     def _slopes(self) -> NDArray[np.float64]:
-        """Weights of shape ``(deltas, delta_width)`` of the frames around."""
+        """Compute the weights of the frames around, of shape ``(deltas, delta_width)``."""
         from scipy.signal import savgol_coeffs
 
         orders = range(1, 1 + self.deltas)
@@ -238,7 +254,10 @@ class _MFCCPlan:
 def _derivative(bands: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.float64]:
     width, n_frames = len(weights), bands.shape[1]
     bands = np.pad(bands, ((0, 0), (0, max(width - n_frames, 0))), mode="edge")
+    # Savitzky and Golay: the fit is linear in the values, so that its d-th derivative is one fixed
+    # weighted sum of the frames around.
     inner = np.lib.stride_tricks.sliding_window_view(bands, width, axis=1) @ weights
-    # A polynomial of degree d has one d-th derivative everywhere: the ends repeat the last.
+    # The d-th derivative of a polynomial of degree d is constant: frames at the ends, which have
+    # no full window of their own, take that of the nearest one.
     ends = ((0, 0), (width // 2, width // 2))
     return np.pad(inner, ends, mode="edge")[:, :n_frames]

@@ -18,35 +18,36 @@ __all__ = ["Spectrogram"]
 
 
 class Spectrogram(WaveformTransformer):
-    r"""Magnitude of the short-time Fourier transform, to any power.
+    r"""Compute the magnitude of the short-time Fourier transform, to any power.
 
     Takes waveforms of shape ``(n_clips, n_samples)``, or a list of waveforms of several lengths;
-    gives float32 features of shape ``(n_clips, n_fft // 2 + 1, n_frames)``, >= 0, or a list of
+    returns float32 features of shape ``(n_clips, n_fft // 2 + 1, n_frames)``, >= 0, or a list of
     ``(n_fft // 2 + 1, n_frames)``.
 
     Parameters
     ----------
     sample_rate : float, default=16000
-        Of the waveforms, in Hz. It only matters where `n_fft` is None.
+        Of the waveforms, in Hz; `n_fft` depends on it by default. Loaded clips that remember
+        another rate are refused.
     n_fft : int, optional
-        Samples of a frame. By default the shortest power of two that holds 25 ms, and
+        Samples in a frame. By default the shortest power of two that holds 25 ms, and
         `win_length` if that is given.
     hop_length : int, optional
         Samples from one frame to the next. By default ``win_length // 4``, as in
         :func:`librosa.stft`: a quarter of `n_fft` unless `win_length` is given.
     win_length : int, optional
-        Samples of the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
+        Samples in the window, zero-padded to `n_fft` on both sides. By default `n_fft`.
     window : str, tuple, callable or array-like of shape (win_length,), default="hann"
         As :func:`scipy.signal.get_window` takes it, periodic.
     center : bool, default=True
         Whether frame t is centred on sample ``t * hop_length``. If False, it starts there, and
-        a clip shorter than a frame is zero-padded behind to one frame.
+        a clip shorter than a frame is zero-padded at its end to one frame.
     pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
-        What lies before and behind a centred clip; see :func:`numpy.pad`.
+        What is padded before and after a centred clip; see :func:`numpy.pad`.
     power : float, default=1.0
         Exponent of the magnitude. The experiments of [1]_ have 2/3.
     n_jobs : int, optional
-        Threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
+        Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
     References
     ----------
@@ -91,7 +92,7 @@ class Spectrogram(WaveformTransformer):
         self.n_jobs = n_jobs
 
     def layer_arguments(self) -> dict[str, Any]:
-        """Give the arguments with which :class:`skaudio.layers.Spectrogram` computes the same.
+        """Return the arguments with which :class:`skaudio.layers.Spectrogram` computes the same.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-"""Functionals over time: from features of any length to one row per clip."""
+"""Statistics over time: from features of any length to one row per clip."""
 
 from __future__ import annotations
 
@@ -24,22 +24,24 @@ Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 def _moment(x: NDArray[np.float64], order: int) -> NDArray[np.float64]:
-    """Standardised central moment; 0 for a band that does not vary."""
+    """Compute a standardised central moment; 0 for a band that does not vary."""
     centred = x - x.mean(axis=1, keepdims=True)
     deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
+    # Rounding leaves a deviation of a few eps in a constant band, which division would blow up.
     varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(x).max(axis=1, keepdims=True)
     z = np.divide(centred, deviation, out=np.zeros_like(centred), where=varies)
     return (z**order).mean(axis=1)
 
 
 def _slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Slope of the least-squares line, per frame; 0 for a single frame."""
+    """Compute the slope of the least-squares line, per frame; 0 for a single frame."""
+    # sum(t x) / sum(t^2) with t centred on 0, which makes the mean of x drop out.
     time = np.arange(x.shape[1]) - (x.shape[1] - 1) / 2
     return x @ time / (time @ time or 1.0)
 
 
 def _delta(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean absolute step from one frame to the next; 0 for a single frame."""
+    """Compute the mean absolute step from frame to frame; 0 for a single frame."""
     return np.abs(np.diff(x, axis=1)).sum(axis=1) / max(x.shape[1] - 1, 1)
 
 
@@ -57,10 +59,10 @@ _PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 
 
 class TemporalStatistics(TransformerMixin, BaseEstimator):
-    """Statistics of every band over the frames of a clip.
+    """Compute statistics of every band over the frames of a clip.
 
     Takes features of shape ``(n_clips, n_bands, n_frames)``, a list of ``(n_bands, n_frames)``,
-    or sequences of one band without the band axis. Gives a float32 table of shape
+    or sequences of one band without the band axis. Returns a float32 table of shape
     ``(n_clips, n_statistics * n_bands)`` that any estimator of scikit-learn takes: all bands'
     first statistic, then all bands' second one, and so on.
 
@@ -144,13 +146,13 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
         return table
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Names of the columns: band, underscore, statistic.
+        """Return the names of the columns: band, underscore, statistic.
 
         Parameters
         ----------
         input_features : array-like of str, optional
             Names of the bands; "band_0", "band_1" and so on if None. Sequences of one band need
-            none, their columns are called as the statistics.
+            none: their columns are named after the statistics.
 
         Returns
         -------

@@ -1,5 +1,6 @@
-"""Torch modules, one idea a file."""
+"""Torch modules that networks are made of, and what a network of one's own needs."""
 
+from skaudio.layers.blocks import ConvBlock, MaskedBlocks
 from skaudio.layers.constrained import (
     ConstrainedConv1d,
     ConstrainedConv2d,
@@ -7,17 +8,20 @@ from skaudio.layers.constrained import (
     ConstrainedHead,
     ConstrainedLinear,
 )
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.diffres_frequency import DiffResF, DiffResTF
-from skaudio.layers.level_norm import LevelNorm
+from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
+from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
 from skaudio.layers.pooling import AttentionPooling
-from skaudio.layers.pooling_baselines import (
+from skaudio.layers.precision import LinearHead
+from skaudio.layers.resolution import (
     AvgMaxPool,
     AvgPool,
     ChangeHopSize,
     ConvAvgPool,
+    DiffRes,
+    DiffResF,
+    DiffResTF,
     MaxPool,
 )
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
@@ -28,6 +32,7 @@ __all__ = [
     "AttentionPooling",
     "AvgMaxPool",
     "AvgPool",
+    "BandNorm",
     "ChangeHopSize",
     "ConstrainedConv1d",
     "ConstrainedConv2d",
@@ -35,17 +40,23 @@ __all__ = [
     "ConstrainedHead",
     "ConstrainedLinear",
     "ConvAvgPool",
+    "ConvBlock",
     "DepthwiseConv2d",
     "DiffRes",
     "DiffResF",
     "DiffResTF",
     "LevelNorm",
+    "LinearHead",
     "LogMel",
+    "MaskedBatchNorm2d",
+    "MaskedBlocks",
     "MaxPool",
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",
     "SeparableConv2d",
     "Spectrogram",
+    "frame_mask",
     "project_norms",
+    "shrink_lengths",
 ]

@@ -38,7 +38,17 @@ class ConstrainedLinear(NormConstrained, nn.Linear):
         As for :class:`~skaudio.layers.NormConstraint`. The weight has the axes ``(output,
         input)``; by default each output has its norm.
 
+    Raises
+    ------
+    ValueError
+        If a bound is out of range or `axis_norm` does not fit the weight.
+
     Shape: input ``(..., in_features)``, output ``(..., out_features)``.
+
+    See Also
+    --------
+    NormConstraint : The bounds and the projection.
+    project_norms : Restores the bounds after a training step.
     """
 
     def __init__(
@@ -69,6 +79,19 @@ class ConstrainedHead(NormConstrained, LinearHead):
         As for :class:`torch.nn.Linear`.
     max_norm : float or None, default=0.25
         Largest norm of an output's weights, > 0; None for no bound.
+
+    Raises
+    ------
+    ValueError
+        If the bound is out of range.
+
+    Shape: input ``(batch, in_features)``, output ``(batch, out_features)``, in float64 in
+    evaluation on a CPU.
+
+    See Also
+    --------
+    LinearHead : The same without a bound.
+    skaudio.networks.SeparableNet : Ends in this layer.
     """
 
     def __init__(
@@ -93,15 +116,25 @@ class ConstrainedConv1d(NormConstrained, nn.Conv1d):
             dtype
         As for :class:`torch.nn.Conv1d`.
     padding : int, tuple of int, 'same', 'valid' or 'causal', default='same'
-        ``'causal'`` pads in front only, by ``dilation * (kernel_size - 1)``: no output depends
+        ``'causal'`` pads at the start only, by ``dilation * (kernel_size - 1)``: no output depends
         on a later input.
     max_norm, min_norm, axis_norm, minmax_rate
         As for :class:`~skaudio.layers.NormConstraint`. The weight has the axes ``(output,
         input, time)``; by default each output channel has its norm.
 
+    Raises
+    ------
+    ValueError
+        If a bound is out of range or `axis_norm` does not fit the weight.
+
     Shape: input ``(batch, in_channels, n_frames)``, output ``(batch, out_channels,
     n_frames_out)``; with ``'same'``, and with ``'causal'`` and stride 1, as many frames as
     the input has.
+
+    See Also
+    --------
+    NormConstraint : The bounds and the projection.
+    project_norms : Restores the bounds after a training step.
     """
 
     def __init__(
@@ -132,13 +165,13 @@ class ConstrainedConv1d(NormConstrained, nn.Conv1d):
 
     def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         if self.causal:
-            front = self.dilation[0] * (self.kernel_size[0] - 1)
+            before = self.dilation[0] * (self.kernel_size[0] - 1)
             mode = "constant" if self.padding_mode == "zeros" else self.padding_mode
-            input = nn.functional.pad(input, (front, 0), mode=mode)
+            input = nn.functional.pad(input, (before, 0), mode=mode)
         return super()._conv_forward(input, weight, bias)
 
     def extra_repr(self) -> str:
-        """Say so where the padding is causal."""
+        """Append that the padding is causal."""
         return super().extra_repr() + (", padding='causal'" if self.causal else "")
 
 
@@ -154,8 +187,18 @@ class ConstrainedConv2d(NormConstrained, nn.Conv2d):
         As for :class:`~skaudio.layers.NormConstraint`. The weight has the axes ``(output,
         input, band, frame)``; by default each output channel has its norm.
 
+    Raises
+    ------
+    ValueError
+        If a bound is out of range or `axis_norm` does not fit the weight.
+
     Shape: input ``(batch, in_channels, n_bands, n_frames)``, output ``(batch, out_channels,
     n_bands_out, n_frames_out)``.
+
+    See Also
+    --------
+    NormConstraint : The bounds and the projection.
+    project_norms : Restores the bounds after a training step.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Bounds on the norm of a layer's weights: one projection, and the layers' share in it."""
+"""Bounds on the norm of a layer's weights, the projection on them, and a mixin for layers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["NormConstrained", "NormConstraint", "project_norms"]
+from skaudio.layers.precision import at_least_float32
+
+__all__ = ["NormConstrained", "NormConstraint", "check_bounds", "project_norms"]
 
 _EPS = 1e-9
 
@@ -45,13 +47,18 @@ class NormConstraint:
     axis_norm : int or sequence of int
         Axes of the weight that one norm covers.
     minmax_rate : float, default=1.0
-        Share of the way to the band that MinMaxNorm goes at each projection, in (0, 1].
+        Share of the way to the bounds that MinMaxNorm goes at each projection, in (0, 1].
 
     Raises
     ------
     ValueError
         If a norm is not positive, `min_norm` exceeds `max_norm`, the rate is outside (0, 1], or
         `axis_norm` is not made of distinct integers.
+
+    See Also
+    --------
+    ConstrainedConv2d, ConstrainedLinear, DepthwiseConv2d : Layers with such a constraint.
+    project_norms : Projects all such layers of a network.
 
     References
     ----------
@@ -67,15 +74,7 @@ class NormConstraint:
     axes: tuple[int, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        _check_positive("max_norm", self.max_norm)
-        _check_positive("min_norm", self.min_norm)
-        if self.min_norm and self.max_norm and self.min_norm > self.max_norm:
-            raise ValueError(
-                f"min_norm={self.min_norm!r} exceeds max_norm={self.max_norm!r}, but expected at "
-                "most that."
-            )
-        if not (_is_number(self.minmax_rate) and 0 < self.minmax_rate <= 1):
-            raise ValueError(f"minmax_rate={self.minmax_rate!r}, but expected a number in (0, 1].")
+        check_bounds(self.max_norm, self.min_norm, self.minmax_rate)
         axes = self.axis_norm if isinstance(self.axis_norm, Sequence) else (self.axis_norm,)
         if not axes or not all(isinstance(axis, Integral) for axis in axes):
             raise ValueError(f"axis_norm={self.axis_norm!r}, but expected one or more integers.")
@@ -127,8 +126,8 @@ class NormConstraint:
         weight.mul_(torch.where(self._is_out(weight, norm), wanted / (eps + norm), 1.0))
 
     def _norm(self, weight: Tensor) -> Tensor:
-        # In float16 squares of small weights vanish and of large ones overflow.
-        dtype = torch.promote_types(weight.dtype, torch.float32)
+        # In float16 squares of weights under 2e-4 vanish, and of those over 256 they overflow.
+        dtype = at_least_float32(weight.dtype)
         return torch.linalg.vector_norm(weight.detach(), dim=self.axes, keepdim=True, dtype=dtype)
 
     def _is_out(self, weight: Tensor, norm: Tensor) -> Tensor:
@@ -142,19 +141,40 @@ class NormConstraint:
 
 
 def _slack(weight: Tensor, norm: Tensor) -> float:
-    # What rounding may add to a projected weight's norm: that of each weight, and that of a sum
-    # over as many squares.
+    # What rounding may add to the relative norm of a projected weight: that of each weight, eps of
+    # its dtype, and that of a sum over as many squares. Errors of n random roundings grow with the
+    # square root of n.
     n_summed = weight.numel() // max(1, norm.numel())
     return torch.finfo(weight.dtype).eps + torch.finfo(norm.dtype).eps * n_summed**0.5
 
 
-def _check_positive(name: str, norm: float | None) -> None:
-    if norm is not None and not (_is_number(norm) and norm > 0):
-        raise ValueError(f"{name}={norm!r}, but expected a number > 0, or None.")
+def check_bounds(
+    max_norm: Any, min_norm: Any = None, minmax_rate: Any = 1.0, prefix: str = ""
+) -> None:
+    """Raise an error unless these are bounds for a :class:`NormConstraint`.
 
+    Parameters
+    ----------
+    max_norm, min_norm, minmax_rate
+        As for :class:`NormConstraint`.
+    prefix : str, default=""
+        What stands before these names in the signature that the user sees, such as ``"depth_"``.
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real)
+    Raises
+    ------
+    ValueError
+        If a norm is not positive, `min_norm` exceeds `max_norm`, or the rate is outside (0, 1].
+    """
+    for name, norm in {"max_norm": max_norm, "min_norm": min_norm}.items():
+        if norm is not None and not (isinstance(norm, Real) and float(norm) > 0):
+            raise ValueError(f"{prefix}{name}={norm!r}, but expected a number > 0, or None.")
+    if min_norm and max_norm and min_norm > max_norm:
+        raise ValueError(
+            f"{prefix}min_norm={min_norm!r} exceeds {prefix}max_norm={max_norm!r}, but expected "
+            "at most that."
+        )
+    if not (isinstance(minmax_rate, Real) and 0 < float(minmax_rate) <= 1):
+        raise ValueError(f"{prefix}minmax_rate={minmax_rate!r}, but expected a number in (0, 1].")
 
 
 def _is_trainable(weight: Tensor) -> bool:
@@ -219,8 +239,9 @@ class NormConstrained:
             constraint.project_(weight)
         self._remember(weight)
 
-    # Looking costs microseconds on a CPU, but on an accelerator it waits for the queue. There the
-    # version, which every in-place change counts up, tells that nothing happened.
+    # To compare a norm with its bound costs microseconds on a CPU, but on an accelerator it waits
+    # for all work that is queued. There the tensor's version, which every in-place change counts
+    # up, tells whether anything happened since.
 
     def _remember(self, weight: Tensor) -> None:
         if weight.device.type != "cpu":
@@ -242,7 +263,7 @@ class NormConstrained:
 
 
 def project_norms(module: nn.Module) -> None:
-    """Bring every norm-constrained layer of `module` into its bounds.
+    """Project the weights of every norm-constrained layer of `module` into their bounds.
 
     In a plain torch loop this is the one line after ``optimizer.step()``:
 
@@ -259,7 +280,11 @@ def project_norms(module: nn.Module) -> None:
     Parameters
     ----------
     module : torch.nn.Module
-        Its submodules that offer ``scale_norm()`` are asked to, once each.
+        Of it and its submodules, each that has a method ``scale_norm()`` is asked to, once.
+
+    See Also
+    --------
+    skaudio.callbacks.NormScaling : Does it after each training step of an estimator.
     """
     for layer in module.modules():
         scale_norm = getattr(layer, "scale_norm", None)

@@ -1,11 +1,11 @@
-"""From a map of any length to one vector per clip."""
+"""Pooling of a map of any length to one vector per clip."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers.precision import widen
+from skaudio.layers.precision import double_in_evaluation
 
 __all__ = ["AttentionPooling"]
 
@@ -27,12 +27,24 @@ class AttentionPooling(nn.Module):
 
     Shape: input ``(batch, n_channels, n_bands, n_frames)``, mask ``(batch, 1, 1, n_frames)``;
     output ``(batch, n_channels)``, in float64 in evaluation on a CPU (see
-    :func:`~skaudio.layers.precision.widen`).
+    :func:`~skaudio.layers.precision.double_in_evaluation`).
+
+    See Also
+    --------
+    LinearHead : Maps the pooled vectors to logits.
+    frame_mask : Makes the mask.
 
     References
     ----------
     .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech
        Emotion Recognition", arXiv 2103.08310, 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.layers import AttentionPooling
+    >>> AttentionPooling(16)(torch.randn(4, 16, 1, 50)).shape
+    torch.Size([4, 16])
     """
 
     def __init__(self, n_channels: int, n_hidden: int | None = None, scale: float = 0.3) -> None:
@@ -49,5 +61,5 @@ class AttentionPooling(nn.Module):
         if mask is not None:
             real = mask.expand(-1, 1, x.shape[2], -1).flatten(1)
             score = score.masked_fill(~real, float("-inf"))
-        weight = torch.softmax(widen(score, self.training), dim=1)
+        weight = torch.softmax(double_in_evaluation(score, self.training), dim=1)
         return torch.einsum("bp,bpc->bc", weight, positions.to(weight.dtype))

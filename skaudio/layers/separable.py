@@ -1,4 +1,4 @@
-"""Convolutions that look at one channel at a time, and mix channels afterwards.
+"""Depthwise convolutions, which filter each channel on its own, and separable ones.
 
 After the layers of selfEEG (Del Pup et al., Journal of Open Source Software 9(95), 6224,
 2024), which serve networks such as EEGNet (Lawhern et al., arXiv 1611.08024).
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from skaudio.layers.constrained import ConstrainedConv2d
-from skaudio.layers.norm_constraint import NormConstrained
+from skaudio.layers.norm_constraint import NormConstrained, check_bounds
 
 __all__ = ["DepthwiseConv2d", "SeparableConv2d"]
 
@@ -34,8 +34,18 @@ class DepthwiseConv2d(NormConstrained, nn.Conv2d):
         As for :class:`~skaudio.layers.NormConstraint`. The weight has the axes ``(output, 1,
         band, frame)``; by default each filter has its norm.
 
+    Raises
+    ------
+    ValueError
+        If a bound is out of range, or `depth_multiplier` is under 1.
+
     Shape: input ``(batch, in_channels, n_bands, n_frames)``, output ``(batch, in_channels *
     depth_multiplier, n_bands_out, n_frames_out)``.
+
+    See Also
+    --------
+    SeparableConv2d : This, and a convolution that mixes the channels.
+    project_norms : Restores the bounds after a training step.
 
     Examples
     --------
@@ -73,7 +83,10 @@ class DepthwiseConv2d(NormConstrained, nn.Conv2d):
 
 
 class SeparableConv2d(nn.Module):
-    """A depthwise convolution, then a pointwise one that mixes the channels.
+    """Convolve each channel on its own, then mix the channels at each position.
+
+    A plain convolution has ``in_channels * out_channels * k`` weights for a kernel of k entries;
+    a depthwise one followed by a pointwise one has ``in_channels * (k + out_channels)``.
 
     Parameters
     ----------
@@ -93,8 +106,19 @@ class SeparableConv2d(nn.Module):
     device, dtype
         As for :class:`torch.nn.Conv2d`.
 
+    Raises
+    ------
+    ValueError
+        If a bound is out of range, or `depth_multiplier` is under 1.
+
     Shape: input ``(batch, in_channels, n_bands, n_frames)``, output ``(batch, out_channels,
     n_bands_out, n_frames_out)``.
+
+    See Also
+    --------
+    DepthwiseConv2d : The first half.
+    ConstrainedConv2d : The second half, with kernels of one entry.
+    skaudio.networks.SeparableNet : A network of such layers.
     """
 
     def __init__(
@@ -118,6 +142,9 @@ class SeparableConv2d(nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
+        # Checked here, under the names of this class: the two layers call all of them max_norm.
+        check_bounds(depth_max_norm, depth_min_norm, depth_minmax_rate, prefix="depth_")
+        check_bounds(point_max_norm, point_min_norm, point_minmax_rate, prefix="point_")
         self.depthwise = DepthwiseConv2d(
             in_channels, depth_multiplier, kernel_size, stride, padding, dilation, bias,
             depth_max_norm, depth_min_norm, axis_norm, depth_minmax_rate,

@@ -1,10 +1,16 @@
 """Spectral features as torch modules: the transformers of ``skaudio.features`` in a network.
 
-Each module is built from numbers and arrays alone, which the transformer of the same idea hands
-over: ``LogMel(**LogMelSpectrogram(n_mels=64).layer_arguments())``.
+Each module is built from numbers and arrays alone, which the transformer of the same name hands
+over: ``LogMel(**LogMelSpectrogram(n_mels=64).layer_arguments())``. It computes features batch by
+batch on the device that trains, and gradients reach the waveform.
 
-What is inside runs in float64, whatever autocast says: in float32 the rounding of a loud tone
-hides what is 80 dB below it. Devices without float64 (Apple's) compute in float32.
+All computations inside are in float64, whatever autocast says. A spectrum computed in float32 is
+wrong in every bin by about e = 1e-7 of the rms of all bins (512 samples; measured, and about
+twice the unit roundoff 2^-24). A bin r dB below that rms is thus off by 8.7 e 10^(r / 20) dB:
+0.001 dB at r = 60, where float32 would do, but 1 dB at r = 120, where quiet bands next to a loud
+tone may lie. The transformers compute in float64 the frames in which that could show. A module
+computes all of them so: choosing would make an accelerator wait for the choice. Devices without
+float64 (Apple's) compute in float32.
 """
 
 from __future__ import annotations
@@ -17,6 +23,8 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skaudio.layers.precision import at_least_float32, widest_float
+
 __all__ = ["MFCC", "LogMel", "Spectrogram"]
 
 PadMode = Literal["constant", "edge", "reflect", "symmetric"]
@@ -24,9 +32,9 @@ Lengths = TypeVar("Lengths", int, NDArray[np.int64], Tensor)
 
 
 class _Framed(nn.Module):
-    """A module that cuts waveforms into windowed frames.
+    """Base of the modules that cut waveforms into windowed frames.
 
-    The buffers are constants: they move between devices with the module and stay out of its
+    The buffers are constants: they move between devices with the module and are not part of its
     ``state_dict``.
     """
 
@@ -36,7 +44,8 @@ class _Framed(nn.Module):
         super().__init__()
         window = np.asarray(window, np.float64)
         rounded = window.astype(np.float32)
-        # As a sum of two, since not every device can hold float64.
+        # As the sum of two float32 numbers, which together hold 48 bits: a module with a float64
+        # buffer could not be moved to a device without float64.
         self._constant("window", np.stack([rounded, window - rounded]))
         self.n_fft = len(window)
         self.hop_length = hop_length
@@ -44,31 +53,56 @@ class _Framed(nn.Module):
         self.pad_mode = pad_mode
 
     def n_frames(self, n_samples: Lengths) -> Lengths:
-        """Frames of a clip of `n_samples`, an int or integers in an array or tensor."""
+        """Count the frames of a clip.
+
+        Parameters
+        ----------
+        n_samples : int, or ndarray or Tensor of int
+            Samples of a clip, or of several.
+
+        Returns
+        -------
+        int, ndarray or Tensor
+            At least 1, in the form of `n_samples`.
+        """
+        # A clip shorter than a frame, for which the rest is negative, is padded to one frame.
         rest = n_samples + self._margin * 2 - self.n_fft
         return rest * (rest > 0) // self.hop_length + 1
 
     def padded_length(self, n_samples: Lengths) -> Lengths:
-        """Give the length to which a clip can be zero-padded without a change of its features.
+        """Compute the length to which a clip can be zero-padded without a change of its features.
 
         It is the same for all clips of as many frames, which can then share a batch.
+
+        Parameters
+        ----------
+        n_samples : int, or ndarray or Tensor of int
+            Samples of a clip, or of several.
+
+        Returns
+        -------
+        int, ndarray or Tensor
+            At least `n_samples`, and in its form. Where a clip's border is mirrored or repeated
+            it cannot be moved: there it is `n_samples` itself.
         """
         if self.center and self.pad_mode != "constant":
             return n_samples
+        # The last frame ends n_fft after its start. There is one more frame only once a whole hop
+        # follows, so that one sample less changes nothing.
         last = (self.n_frames(n_samples) - 1) * self.hop_length
         return last + self.n_fft - self._margin * 2 + self.hop_length - 1
 
     @property
     def _margin(self) -> int:
-        """Samples added before and behind a clip."""
+        """Samples added before and after a clip."""
         return self.n_fft // 2 if self.center else 0
 
     def _constant(self, name: str, values: ArrayLike) -> None:
         self.register_buffer(name, torch.tensor(np.asarray(values, np.float32)), persistent=False)
 
     def _frames(self, waveform: Tensor, lengths: Tensor | None) -> Tensor:
-        """Windowed frames of shape ``(batch, n_frames, n_fft)``, the window still to be applied."""
-        waveform = waveform.to(_widest(waveform.device))
+        """Cut frames, ``(batch, n_frames, n_fft)``; the window is not yet applied."""
+        waveform = waveform.to(widest_float(waveform.device))
         if self.center and self.pad_mode != "constant":
             length = waveform.shape[1] if lengths is None else lengths[:, None]
             place = torch.arange(-self._margin, waveform.shape[1] + self._margin)
@@ -83,17 +117,18 @@ class _Framed(nn.Module):
         return functional.pad(padded, (0, missing)).unfold(1, self.n_fft, self.hop_length)
 
     def _magnitude(self, frames: Tensor, power: float) -> Tensor:
-        """Magnitude to a power; `frames` as :meth:`_frames` gives them."""
+        """Compute the magnitude to a power; `frames` as :meth:`_frames` gives them."""
         spectrum = torch.fft.rfft(frames * self.window.to(frames.dtype).sum(0))
         squared = spectrum.real.square() + spectrum.imag.square()
         if power == 2:
             return squared
-        # The slope of a root is infinite at 0: digital silence gets none.
+        # The slope of a root is infinite at 0. The clamp's is 0 there: digital silence gets no
+        # gradient.
         return squared.clamp(min=torch.finfo(squared.dtype).tiny).pow(power / 2)
 
 
 class Spectrogram(_Framed):
-    """Magnitude spectrogram, as :class:`skaudio.features.Spectrogram` computes it.
+    """Compute a magnitude spectrogram, as :class:`skaudio.features.Spectrogram` does.
 
     Parameters
     ----------
@@ -103,13 +138,18 @@ class Spectrogram(_Framed):
     center : bool, default=True
         Whether frame t is centred on sample ``t * hop_length`` rather than starting there.
     pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
-        What lies before and behind a centred clip.
+        What lies before and after a centred clip, as in :func:`numpy.pad`.
     power : float, default=1.0
         Exponent of the magnitude.
 
-    Shape: input ``(batch, n_samples)``, `lengths` ``(batch,)`` samples of each clip of a batch
-    padded behind; output ``(batch, n_fft // 2 + 1, n_frames)``, of which the first
-    ``n_frames(lengths)`` frames are those of the clip alone.
+    Shape: input ``(batch, n_samples)``, in [-1, 1], and `lengths` ``(batch,)``, the samples of
+    each clip where clips are followed by padding; output ``(batch, n_bands, n_frames)``, of
+    which the first ``n_frames(lengths)`` frames are those of the clip alone.
+
+    See Also
+    --------
+    skaudio.features.Spectrogram : The transformer, which has the arguments for this module.
+    skaudio.layers.LogMel : Sums bins to mel bands, and takes the logarithm.
     """
 
     def __init__(
@@ -124,6 +164,11 @@ class Spectrogram(_Framed):
         super().__init__(window, hop_length, center, pad_mode)
         self.power = power
 
+    @property
+    def n_bands(self) -> int:
+        """Bins of the spectrum, ``n_fft // 2 + 1``."""
+        return self.n_fft // 2 + 1
+
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the spectrogram."""
         with _no_autocast(waveform):
@@ -133,7 +178,7 @@ class Spectrogram(_Framed):
 
 
 class LogMel(_Framed):
-    """Log-mel spectrogram, as :class:`skaudio.features.LogMelSpectrogram` computes it.
+    """Compute a log-mel spectrogram, as :class:`skaudio.features.LogMelSpectrogram` does.
 
     Parameters
     ----------
@@ -145,24 +190,41 @@ class LogMel(_Framed):
     center : bool, default=True
         Whether frame t is centred on sample ``t * hop_length`` rather than starting there.
     pad_mode : {"constant", "edge", "reflect", "symmetric"}, default="constant"
-        What lies before and behind a centred clip.
+        What lies before and after a centred clip, as in :func:`numpy.pad`.
     power : float, default=2.0
         Exponent of the magnitude.
     log : {"db", "ln"} or None, default="db"
-        Decibels, natural logarithm of the power plus `eps`, or none.
+        Decibels, natural logarithm of the power plus `eps`, or no logarithm.
     ref : float or "max", default=1.0
-        Power that is 0 dB; "max" is the clip's largest.
+        Power that is 0 dB; "max" is the largest of the clip.
     amin : float, default=1e-10
-        Smaller powers are taken for this one, in decibels.
+        Smallest power before decibels are taken; smaller ones are raised to it.
     top_db : float or None, default=80.0
-        Decibels more than this below the clip's largest are raised to it.
+        Range of the decibels: what is further below the clip's largest value is raised to its
+        end. None leaves all as they are.
     eps : float, default=1e-6
         Added before the natural logarithm.
 
-    Shape: input ``(batch, n_samples)``, `lengths` ``(batch,)`` samples of each clip of a batch
-    padded behind; output ``(batch, n_mels, n_frames)``, of which the first
-    ``n_frames(lengths)`` frames are those of the clip alone: `ref` and `top_db` look at them
-    only.
+    Shape: input ``(batch, n_samples)``, in [-1, 1], and `lengths` ``(batch,)``, the samples of
+    each clip where clips are followed by padding; output ``(batch, n_mels, n_frames)``, of which
+    the first ``n_frames(lengths)`` frames are those of the clip alone: `ref` and `top_db` look at
+    them only.
+
+    See Also
+    --------
+    skaudio.features.LogMelSpectrogram : The transformer, which has the arguments for this module.
+    skaudio.layers.MFCC : Makes cepstral coefficients of these features.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.features import LogMelSpectrogram
+    >>> from skaudio.layers import LogMel
+    >>> layer = LogMel(**LogMelSpectrogram(sample_rate=16000, n_mels=40).layer_arguments())
+    >>> layer.n_bands
+    40
+    >>> layer(torch.zeros(2, 16000)).shape == (2, 40, layer.n_frames(16000))
+    True
     """
 
     filters: Tensor
@@ -191,6 +253,11 @@ class LogMel(_Framed):
         self.top_db = top_db
         self.eps = eps
 
+    @property
+    def n_bands(self) -> int:
+        """Mel bands."""
+        return len(self.filters)
+
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the log-mel spectrogram."""
         with _no_autocast(waveform):
@@ -207,13 +274,15 @@ class LogMel(_Framed):
             return (power + self.eps).log()
         decibels = 10 * power.clamp(min=self.amin).log10()
         peak = self._peak(decibels, lengths)
+        # As librosa has it: a reference under amin is taken for amin, and the range below the peak
+        # counts from the clip's own peak, whatever the reference.
         zero = peak if self.ref == "max" else 10 * np.log10(max(self.ref, self.amin))
         if self.top_db is not None:
             decibels = torch.maximum(decibels, peak - self.top_db)
         return decibels - zero
 
     def _peak(self, decibels: Tensor, lengths: Tensor | None) -> Tensor:
-        """Each clip's largest value over its real frames, of shape ``(batch, 1, 1)``."""
+        """Find each clip's largest value over its real frames, of shape ``(batch, 1, 1)``."""
         if lengths is not None:
             frames = torch.arange(decibels.shape[2], device=decibels.device)
             is_padding = frames >= self.n_frames(lengths)[:, None, None]
@@ -222,20 +291,25 @@ class LogMel(_Framed):
 
 
 class MFCC(nn.Module):
-    """Cepstral coefficients and their deltas, as :class:`skaudio.features.MFCC` computes them.
+    """Compute cepstral coefficients and their deltas, as :class:`skaudio.features.MFCC` does.
 
     Parameters
     ----------
     cosines : array-like of shape (n_mfcc, n_mels)
-        Weights of the decibels of the mel bands.
+        Weights of the mel bands' decibels in each coefficient.
     slopes : array-like of shape (deltas, delta_width)
-        Weights of the frames around for each derivative in time.
+        Weights of the neighbouring frames in each derivative in time.
     **log_mel
         Arguments of :class:`LogMel`.
 
-    Shape: input ``(batch, n_samples)``, `lengths` ``(batch,)`` samples of each clip of a batch
-    padded behind; output ``(batch, n_mfcc * (1 + deltas), n_frames)``, of which the first
-    ``n_frames(lengths)`` frames are those of the clip alone.
+    Shape: input ``(batch, n_samples)``, in [-1, 1], and `lengths` ``(batch,)``, the samples of
+    each clip where clips are followed by padding; output ``(batch, n_mfcc * (1 + deltas),
+    n_frames)``, of which the first ``n_frames(lengths)`` frames are those of the clip alone.
+
+    See Also
+    --------
+    skaudio.features.MFCC : The transformer, which has the arguments for this module.
+    skaudio.layers.LogMel : The features that the coefficients are made of.
     """
 
     cosines: Tensor
@@ -248,21 +322,24 @@ class MFCC(nn.Module):
             constant = torch.tensor(np.asarray(values, np.float32))
             self.register_buffer(name, constant, persistent=False)
 
+    @property
+    def n_bands(self) -> int:
+        """Coefficients and their derivatives, ``n_mfcc * (1 + deltas)``."""
+        return len(self.cosines) * (1 + len(self.slopes))
+
     def n_frames(self, n_samples: Lengths) -> Lengths:
-        """Frames of a clip of `n_samples`, an int or integers in an array or tensor."""
+        """Count the frames of a clip, as :meth:`LogMel.n_frames` does."""
         return self.log_mel.n_frames(n_samples)
 
     def padded_length(self, n_samples: Lengths) -> Lengths:
-        """Give the length to which a clip can be zero-padded without a change of its features.
-
-        It is the same for all clips of as many frames, which can then share a batch.
-        """
+        """Compute how far a clip can be padded, as :meth:`LogMel.padded_length` does."""
         return self.log_mel.padded_length(n_samples)
 
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the coefficients and their derivatives."""
         with _no_autocast(waveform):
-            log_mel = self.log_mel(waveform, lengths).to(_widest(waveform.device))
+            # LogMel has rounded to float32 as its transformer does, whose numbers these have to be.
+            log_mel = self.log_mel(waveform, lengths).to(widest_float(waveform.device))
             cepstrum = self.cosines.to(log_mel.dtype) @ log_mel
             n_frames = None if lengths is None else self.n_frames(lengths)
             slopes = self.slopes.to(log_mel.dtype)
@@ -270,13 +347,10 @@ class MFCC(nn.Module):
             return _narrow(torch.cat(bands, dim=1), waveform)
 
 
-def _widest(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64
-
-
 def _narrow(features: Tensor, waveform: Tensor) -> Tensor:
-    """Give features in the waveform's dtype, but never in half precision."""
-    return features.to(torch.promote_types(waveform.dtype, torch.float32))
+    """Return features in the dtype of the waveform, but never in half precision."""
+    # Decibels between -100 and 100 are 0.06 apart in float16, and 0.5 in bfloat16.
+    return features.to(at_least_float32(waveform.dtype))
 
 
 def _no_autocast(waveform: Tensor) -> torch.autocast:
@@ -284,14 +358,18 @@ def _no_autocast(waveform: Tensor) -> torch.autocast:
 
 
 def _parts(frames: Tensor) -> tuple[Tensor, ...]:
-    """Clips to be worked on together: all of them, but one by one where caches are small."""
+    """Split frames into clips to be worked on together: one by one on a CPU, else all at once."""
+    # A second of sound is some 0.3 MB of float64 frames, and as much of spectra: it stays in the
+    # cache. Of a whole batch, each step would write to memory what the next one has to read again.
     return frames.split(1 if frames.device.type == "cpu" else len(frames))
 
 
 def _inside(place: Tensor, length: int | Tensor, pad_mode: str) -> Tensor:
-    """Say which of a clip's `length` samples :func:`numpy.pad` puts at a place outside it."""
+    """Find which of a clip's `length` samples :func:`numpy.pad` puts at a place outside of it."""
     if pad_mode == "edge":
         return torch.minimum(place.clamp(min=0), torch.as_tensor(length - 1, device=place.device))
+    # Mirrored at both ends, a clip repeats itself: abcd|cb|abcd... where the outermost samples are
+    # the mirrors ("reflect"), abcd|dcba|abcd... where the mirrors follow them ("symmetric").
     period = (2 * length - 2) if pad_mode == "reflect" else 2 * length
     period = torch.as_tensor(period, device=place.device).clamp(min=1)
     place = place.remainder(period)
@@ -300,7 +378,8 @@ def _inside(place: Tensor, length: int | Tensor, pad_mode: str) -> Tensor:
 
 
 def _derivative(bands: Tensor, weights: Tensor, n_frames: Tensor | None) -> Tensor:
-    """Weigh the frames around each frame; near the ends take the last whole stretch."""
+    """Sum weighted neighbours of each frame; near the ends, those of the last whole window."""
+    # Frames beyond a clip are taken for its last one, so that clips shorter than a window have one.
     width, longest = len(weights), bands.shape[2]
     if n_frames is None:
         n_frames = torch.full((len(bands),), longest, device=bands.device)
@@ -308,6 +387,8 @@ def _derivative(bands: Tensor, weights: Tensor, n_frames: Tensor | None) -> Tens
     place = torch.arange(max(longest, width), device=bands.device)
     lengthened = bands.gather(2, torch.minimum(place, last).expand(-1, bands.shape[1], -1))
     inner = lengthened.unfold(2, width, 1) @ weights
+    # The window of frame t starts at t - width // 2, but not before the clip, and not so late that
+    # it would reach beyond its end.
     place = (place[:longest] - width // 2).clamp(min=0)
     last = (last + 1 - width).clamp(min=0)
     return inner.gather(2, torch.minimum(place, last).expand(-1, bands.shape[1], -1))

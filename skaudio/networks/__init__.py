@@ -1,6 +1,6 @@
 """Networks: features in, logits out. One network, one file."""
 
-from skaudio.networks._base import BaseNetwork
+from skaudio.networks.base import BaseNetwork, NetworkModule
 from skaudio.networks.diffres import DiffResNet
 from skaudio.networks.mts import MTSNet
 from skaudio.networks.separable import SeparableNet
@@ -9,5 +9,6 @@ __all__ = [
     "BaseNetwork",
     "DiffResNet",
     "MTSNet",
+    "NetworkModule",
     "SeparableNet",
 ]

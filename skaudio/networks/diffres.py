@@ -1,4 +1,4 @@
-"""DiffRes in front of any other network."""
+"""DiffRes before any other network."""
 
 from __future__ import annotations
 
@@ -10,47 +10,51 @@ import torch
 from torch import Tensor, nn
 
 from skaudio._validation import HasMethods, Interval, StrOptions
-from skaudio.layers.diffres import DiffRes
-from skaudio.layers.masking import frame_mask
-from skaudio.layers.resolution import kept
-from skaudio.networks._base import BaseNetwork, build_network, takes_lengths
-from skaudio.networks.mts import MTSNet
+from skaudio.layers import DiffRes, frame_mask
+from skaudio.layers.resolution.base import count_left, least_size
+from skaudio.networks.base import BaseNetwork
+from skaudio.networks.building import build_network, fill_in_default, takes_lengths
 
 __all__ = ["DiffResNet"]
 
 NATURAL_LOG = {"db": math.log(10) / 10, "ln": 1.0}
-"""What turns each input scale into the natural logarithm of power."""
+"""Factor from each input scale to the natural logarithm of power: dB = 10 log10(p)."""
 
 LOUDEST = 80.0
-"""Natural logarithm of power above which features count as no louder: in float32 their sums would
-overflow. It is 347 dB."""
+"""Natural logarithm of power to which louder features are lowered, 347 dB.
+
+Power is summed in float32, which ends at exp(88.7): a sum of 6000 values of this power still fits.
+"""
 
 STANDARDISED_TOLERANCE = 0.4
 STANDARDISED_MIN_FRAMES, STANDARDISED_MIN_BANDS = 1000, 8
 """When features count as standardised; see :func:`_refuse_standardised`."""
 
 TABLE_FRAMES = 500
-"""Rows of the positional table where lengths vary; it goes on beyond them."""
+"""Rows of the positional table where lengths vary, 5 s at a hop of 10 ms.
+
+Only a learned table depends on it: beyond its rows it goes on as sinusoids.
+"""
 
 
 class DiffResNet(BaseNetwork):
-    r"""Any network on fewer frames, which are chosen by what helps it.
+    r"""Any network on fewer frames: those that it learns to keep.
 
-    :class:`~skaudio.layers.diffres.DiffRes` merges unimportant frames. What is left reaches the
+    :class:`~skaudio.layers.DiffRes` merges unimportant frames. What is left reaches the
     backbone as three channels: average and maximum of the merged frames, and the encoding of
     where they come from.
 
     Parameters
     ----------
-    rate : float, default=0.5
+    reduction_rate : float, default=0.5
         Share of the frames to remove, in [0, 1).
     backbone : BaseNetwork, torch.nn.Module or callable, optional
-        Network behind: one of :mod:`skaudio.networks`; a module, which is copied; or a callable
-        with the signature of :meth:`BaseNetwork.build`. It gets three channels for each of the
-        features. None means ``MTSNet()``.
+        The network after it: one of :mod:`skaudio.networks`; a module, which is copied; or a
+        callable with the signature of :meth:`BaseNetwork.build`. It gets three channels for each
+        of the features. None means ``MTSNet()``.
     input_scale : {"db", "ln"}, default="db"
         Unit of the features: decibels, or the natural logarithm of power. Frames are merged as
-        power, so features must not be normalised beforehand; the backbone does that behind.
+        power, so features must not be normalised beforehand; the backbone does that afterwards.
     guide_weight : float, default=1.0
         Weight of the guide loss, which keeps empty frames from being chosen, in the training
         loss; >= 0.
@@ -59,10 +63,15 @@ class DiffResNet(BaseNetwork):
 
     Notes
     -----
-    While training the module gives named scalars beside the logits: ``guide_loss``, weighted, and
+    While training the module returns named scalars with the logits: ``guide_loss``, weighted, and
     ``activeness``, the standard deviation of the scores relative to their mean (0: all frames
     are treated alike). A clip so short that no frame would remain is lengthened by repeating its
     last frame. Several channels of input are scored as further bands; each gives three.
+
+    See Also
+    --------
+    skaudio.layers.DiffRes : The layer.
+    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
 
     References
     ----------
@@ -71,7 +80,7 @@ class DiffResNet(BaseNetwork):
     """
 
     _parameter_constraints: dict = {
-        "rate": [Interval(Real, 0, 1, closed="left")],
+        "reduction_rate": [Interval(Real, 0, 1, closed="left")],
         "backbone": [HasMethods("build"), callable, None],
         "input_scale": [StrOptions(set(NATURAL_LOG))],
         "guide_weight": [Interval(Real, 0, None, closed="left")],
@@ -80,14 +89,14 @@ class DiffResNet(BaseNetwork):
 
     def __init__(
         self,
-        rate: float = 0.5,
+        reduction_rate: float = 0.5,
         backbone: BaseNetwork | None = None,
         *,
         input_scale: str = "db",
         guide_weight: float = 1.0,
         learn_pos_emb: bool = False,
     ) -> None:
-        self.rate = rate
+        self.reduction_rate = reduction_rate
         self.backbone = backbone
         self.input_scale = input_scale
         self.guide_weight = guide_weight
@@ -105,29 +114,28 @@ class DiffResNet(BaseNetwork):
         -------
         DiffResNet
         """
-        if self.backbone is None and any(name.startswith("backbone__") for name in params):
-            self.backbone = MTSNet()
+        fill_in_default(self, "backbone", params)
         super().set_params(**params)
         return self
 
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module:
-        least = math.ceil((1 - 1e-9) / (1 - self.rate))
+        least = least_size(self.reduction_rate)
         frames = max(least, n_frames or TABLE_FRAMES)
-        diffres = DiffRes(frames, n_bands * n_channels, self.rate, self.learn_pos_emb)
-        left = None if n_frames is None else kept(frames, self.rate)
-        backbone = MTSNet() if self.backbone is None else self.backbone
+        diffres = DiffRes(frames, n_bands * n_channels, self.reduction_rate, self.learn_pos_emb)
+        left = None if n_frames is None else count_left(frames, self.reduction_rate)
         n_maps = n_channels * diffres.feature_channels
-        behind = build_network(backbone, n_bands, n_outputs, left, n_maps)
-        module = _DiffResModule(diffres, behind, self.input_scale, self.guide_weight, least)
-        if getattr(behind, "n_frames", None) is not None:
+        backbone = build_network(self.backbone, n_bands, n_outputs, left, n_maps)
+        module = _DiffResModule(diffres, backbone, self.input_scale, self.guide_weight, least)
+        # A backbone for one length makes the whole a network for one length: that before merging.
+        if getattr(backbone, "n_frames", None) is not None:
             module.n_frames = n_frames
         return module
 
 
 class _DiffResModule(nn.Module):
-    """What :class:`DiffResNet` builds; ``diffres`` is the layer, ``backbone`` what follows."""
+    """What :class:`DiffResNet` builds: the layer ``diffres``, then the module ``backbone``."""
 
     n_frames: int | None = None
 
@@ -161,15 +169,16 @@ class _DiffResModule(nn.Module):
         known = (ret["lengths"],) if lengths is not None and self._backbone_takes_lengths else ()
         out = self.backbone(maps, *known)
         if not self.training:
-            return out
+            return out  # Named scalars serve the training loss and its history.
         logits, named = out if isinstance(out, tuple) else (out, {})
         # A backbone may have a guide loss of its own.
         guide = self.guide_weight * ret["guide_loss"] + named.get("guide_loss", 0.0)
         return logits, named | {"guide_loss": guide, "activeness": ret["activeness"].detach()}
 
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
-        """Give what :class:`~skaudio.layers.diffres.DiffRes` gives, for features as they come."""
+        """Apply :class:`~skaudio.layers.DiffRes` to features as they come, and return its dict."""
         x, lengths = self._lengthen(x, lengths)
+        # One score per frame for all channels: they are moments of the same sound.
         frames_first = x.flatten(1, 2).transpose(1, 2)
         log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)
         return self.diffres(log_power, lengths)
@@ -194,6 +203,8 @@ class _DiffResModule(nn.Module):
                 f"clips of {self.n_frames}. Cut or pad the clips, or choose a backbone that takes "
                 "any length."
             )
+        # Once, on the first batch: an accelerator has to be waited for, and the unit of the data
+        # does not change from batch to batch.
         if self.training and not self._scale_was_checked:
             _refuse_standardised(x, lengths, self.input_scale)
             self._scale_was_checked = True
@@ -227,5 +238,5 @@ def _refuse_standardised(x: Tensor, lengths: Tensor | None, input_scale: str) ->
             f"but with input_scale={input_scale!r} they should be "
             f"{'decibels' if input_scale == 'db' else 'natural logarithms of power'}. Frames are "
             "merged as power, which standardising destroys: leave out BandScaler or "
-            "StandardScaler; the backbone normalises behind."
+            "StandardScaler; the backbone normalises its own input."
         )

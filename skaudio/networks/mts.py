@@ -1,4 +1,4 @@
-"""Convolutional network whose kernels answer at several tempi."""
+"""Convolutional network with multi-time-scale kernels."""
 
 from __future__ import annotations
 
@@ -7,30 +7,36 @@ from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
 
-import torch
 from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.layers.level_norm import LevelNorm
-from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.multiscale import MultiscaleConv2d
-from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
-from skaudio.layers.pooling import AttentionPooling
-from skaudio.layers.precision import LinearHead
-from skaudio.networks._base import BaseNetwork
+from skaudio.layers import (
+    AttentionPooling,
+    BandNorm,
+    ConvBlock,
+    LevelNorm,
+    LinearHead,
+    MaskedBlocks,
+    MultiscaleConv2d,
+    frame_mask,
+)
 from skaudio.networks._sizes import check_counts, check_pairs
+from skaudio.networks.base import BaseNetwork
 
 __all__ = ["MTSNet"]
 
+# A score per frame needs few directions. The vector of a frame has as many entries as channels and
+# bands that are left, hundreds as a rule: one direction for each would have more weights than all
+# other layers together.
 _N_SCORE = 64
 
 
 class MTSNet(BaseNetwork):
     """Small convolutional network with multi-time-scale kernels.
 
-    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout look at what is left of
-    the bands together, attention weighs the frames, so that clips may be of any length, and a
-    linear layer answers.
+    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout shorten bands and frames.
+    The channels and bands that are left form one vector for each frame, attention averages these
+    vectors over time, so that clips may have any length, and a linear layer gives the logits.
 
     Parameters
     ----------
@@ -39,40 +45,47 @@ class MTSNet(BaseNetwork):
     kernel_size : tuple of int, or tuple of such tuples, default=(3, 5)
         Bands and frames that a kernel spans, for all blocks or one by one.
     tempo_factors : tuple of float, default=(0.7, 1.428)
-        Stretches of time at which the kernels answer beside their own: 0.7 fits what is spoken
-        faster, 1.428 slower. ``()`` makes a plain convolutional network.
+        Factors by which copies of the kernels are stretched in time: 0.7 matches what is spoken
+        faster, 1.428 what is spoken slower. ``()`` makes a plain convolutional network.
     pool_size : tuple of int, or tuple of such tuples, default=(2, 2)
         Bands and frames of which a block keeps the maximum, for all blocks or one by one.
-        ``(1, 1)`` keeps everything.
+        ``(1, 1)`` means no pooling.
     multiscale_blocks : tuple of int, optional
-        Positions of the blocks that answer at several tempi, 0 being the first; by default all.
+        Positions of the blocks that have stretched kernels, 0 being the first; by default all.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of their input or lose the border, for which the
         number of frames has to be fixed (``pooling="flatten"``).
     pooling : {"attention", "flatten"}, default="attention"
-        What becomes of the frames: a weighted mean with learned weights, or all of them side by
-        side, for clips of one length only.
+        What becomes of the frames: their mean with learned weights, or their concatenation, for
+        clips of one length only.
     n_hidden : int, optional
         Size of a dense layer with ReLU before the last one; by default there is none.
     dropout : float, default=0.2
-        Share of values left out after each block and the dense layer while training.
+        Share of values set to zero after each block and the dense layer while training, in
+        [0, 1).
     level_norm : bool, default=True
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: there, the level is all they have.
+        matter. Clips of a single band are left as they are: their level may be all they have.
     input_norm : bool, default=True
         Normalise each band over the training set first, so that raw decibels are fine.
     batch_norm : bool, default=True
         Normalise after each convolution.
     stretch_penalty_lambda : float, default=0.0
-        How much a stretched answer counts less than an unstretched one; see
+        How much less a stretched kernel counts than an unstretched one, >= 0; see
         :class:`~skaudio.layers.MultiscaleConv2d`.
     training_mode : {"train_and_eval", "only_eval", "only_train", "only_gradients"}, \
             default="train_and_eval"
         When the stretched kernels take part; see :class:`~skaudio.layers.MultiscaleConv2d`.
     kernel_update : {"tied", "averaged"}, default="tied"
         How kernels learn from their stretched versions. ``averaged`` is the published way and
-        relies on the callback ``KernelAveraging``; averaging after every step smooths small
-        kernels over time, so that ``tied`` learns faster.
+        relies on the callback ``KernelAveraging``. To stretch a kernel and back smooths it, and
+        that after every step, so that small kernels learn faster with ``tied``.
+
+    See Also
+    --------
+    skaudio.layers.MultiscaleConv2d : The layer that it is made of.
+    SeparableNet : Fewer parameters.
+    DiffResNet : Shortens clips before this network or another one.
 
     References
     ----------
@@ -186,7 +199,7 @@ class MTSNet(BaseNetwork):
             n_out,
             size,
             padding=self.padding,
-            bias=not self.batch_norm,
+            bias=not self.batch_norm,  # batch norm would subtract it again
             scale_factors=[(1.0, factor) for factor in self.tempo_factors if stretched],
             stretch_penalty_lambda=self.stretch_penalty_lambda,
             training_mode=self.training_mode,
@@ -201,17 +214,21 @@ class _MTSModule(nn.Module):
     ) -> None:
         super().__init__()
         self.n_frames = n_frames if net.pooling == "flatten" else None
-        n_blocks = len(net.n_filters)
-        sizes = check_pairs("kernel_size", net.kernel_size, n_blocks)
-        pools = check_pairs("pool_size", net.pool_size, n_blocks)
+        sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters))
+        pools = check_pairs("pool_size", net.pool_size, len(net.n_filters))
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels) if net.input_norm else None
-        self.time_pools = [frames for _, frames in pools]
-        channels = pairwise([n_channels, *net.n_filters])
-        self.blocks = nn.ModuleList(
-            _Block(net._conv(place, *pair, sizes[place]), pools[place], net)
-            for place, pair in enumerate(channels)
-        )
+        blocks = [
+            ConvBlock(
+                net._conv(place, *channels, sizes[place]),
+                channels[1],
+                pools[place],
+                net.dropout,
+                net.batch_norm,
+            )
+            for place, channels in enumerate(pairwise([n_channels, *net.n_filters]))
+        ]
+        self.blocks = MaskedBlocks(blocks, strides=[frames for _, frames in pools])
         lost = [size if net.padding == "valid" else (1, 1) for size in sizes]
         n_rows = _size_left("bands", n_bands, [k for k, _ in lost], [p for p, _ in pools])
         n_features = net.n_filters[-1] * n_rows
@@ -220,8 +237,8 @@ class _MTSModule(nn.Module):
             self.pooling = AttentionPooling(n_features, n_hidden=_N_SCORE)
         else:
             self.pooling = _Flatten()
-            n_columns = _size_left("frames", self.n_frames, [k for _, k in lost], self.time_pools)
-            n_features *= n_columns
+            kernels, strides = [k for _, k in lost], self.blocks.strides
+            n_features *= _size_left("frames", self.n_frames, kernels, strides)
         self.dense = None if net.n_hidden is None else LinearHead(n_features, net.n_hidden)
         self.dropout = nn.Dropout(net.dropout)
         self.head = LinearHead(net.n_hidden or n_features, n_outputs)
@@ -230,13 +247,11 @@ class _MTSModule(nn.Module):
         """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
         lengths = self._check_frames(x, lengths)
         mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
-        x = self._normalise(x, mask)
-        for block, pool in zip(self.blocks, self.time_pools, strict=True):
-            x = block(x, mask)
-            if lengths is not None:
-                lengths = shrink_lengths(lengths, pool)
-                mask = frame_mask(lengths, x.shape[-1])
-        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)  # batch, channel and band
+        for norm in (self.level_norm, self.input_norm):
+            x = x if norm is None else norm(x, mask)
+        x, mask = self.blocks(x, lengths)
+        # Channels and the bands that are left are one vector for each frame.
+        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)
         if self.dense is not None:
             pooled = self.dropout(self.dense(pooled).relu())
         return self.head(pooled)
@@ -252,31 +267,9 @@ class _MTSModule(nn.Module):
             )
         return None
 
-    def _normalise(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        for norm in (self.level_norm, self.input_norm):
-            x = x if norm is None else norm(x, mask)
-        return x if mask is None else x * mask
-
-
-class _Block(nn.Module):
-    """Convolution, batch norm, ReLU, pooling; padding comes and leaves as zeros."""
-
-    def __init__(self, conv: nn.Conv2d, pool_size: tuple[int, int], net: MTSNet) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm = MaskedBatchNorm2d(conv.out_channels) if net.batch_norm else None
-        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
-        self.dropout = nn.Dropout(net.dropout)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        x = self.conv(x)
-        x = torch.relu(x if self.norm is None else self.norm(x, mask))
-        # After the ReLU a zero wins no maximum, so that pooling sees no padding either.
-        return self.dropout(self.pool(x if mask is None else x * mask))
-
 
 class _Flatten(nn.Module):
-    """Every frame's values side by side."""
+    """Concatenate the values of all frames."""
 
     def forward(self, x: Tensor, mask: None) -> Tensor:
         return x.flatten(1)
@@ -284,6 +277,7 @@ class _Flatten(nn.Module):
 
 def _size_left(what: str, size: int, kernels: Sequence[int], pools: Sequence[int]) -> int:
     """Bands or frames left after convolutions without padding and pooling by the ceiling."""
+    # A convolution without padding loses kernel - 1, pooling divides and rounds up.
     left = size
     for kernel, pool in zip(kernels, pools, strict=True):
         left = -(-(left - kernel + 1) // pool)

@@ -9,14 +9,20 @@ from numbers import Real
 from torch import Tensor, nn
 
 from skaudio._validation import Interval
-from skaudio.layers.constrained import ConstrainedHead
-from skaudio.layers.level_norm import LevelNorm
-from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.normalization import BandNorm, MaskedBatchNorm2d
-from skaudio.layers.pooling import AttentionPooling
-from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
-from skaudio.networks._base import BaseNetwork
+from skaudio.layers import (
+    AttentionPooling,
+    BandNorm,
+    ConstrainedHead,
+    ConvBlock,
+    DepthwiseConv2d,
+    LevelNorm,
+    MaskedBatchNorm2d,
+    MaskedBlocks,
+    SeparableConv2d,
+    frame_mask,
+)
 from skaudio.networks._sizes import check_counts, check_pairs
+from skaudio.networks.base import BaseNetwork
 
 __all__ = ["SeparableNet"]
 
@@ -39,15 +45,21 @@ class SeparableNet(BaseNetwork):
         Bands and frames that a depthwise filter spans, for all convolutions after the first or
         one by one.
     dropout : float, default=0.2
-        Share of values left out after each halving and before the head while training, in
+        Share of values set to zero after each halving and before the head while training, in
         [0, 1).
     level_norm : bool, default=True
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: there, the level is all they have.
+        matter. Clips of a single band are left as they are: their level may be all they have.
     depth_max_norm : float or None, default=1.0
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
         Largest norm of an output's weights in the head, > 0; None for no bound.
+
+    See Also
+    --------
+    skaudio.layers.SeparableConv2d : The layer that it is made of.
+    skaudio.callbacks.NormScaling : Keeps the bounds while training.
+    MTSNet : Plain convolutions, with kernels stretched in time.
 
     References
     ----------
@@ -98,6 +110,8 @@ class SeparableNet(BaseNetwork):
 
 
 class _SeparableModule(nn.Module):
+    n_frames = None
+
     def __init__(self, net: SeparableNet, n_bands: int, n_outputs: int, n_channels: int) -> None:
         super().__init__()
         first, last, bound = net.n_filters[0], net.n_filters[-1], net.depth_max_norm
@@ -107,10 +121,14 @@ class _SeparableModule(nn.Module):
             SeparableConv2d(*channels, size, depth_max_norm=bound)
             for channels, size in zip(pairwise(net.n_filters), sizes, strict=True)
         ]
-        n_left = -(-n_bands // 2 ** len(convs))
+        blocks = [
+            ConvBlock(conv, n_filters, dropout=net.dropout)
+            for conv, n_filters in zip(convs, net.n_filters, strict=True)
+        ]
+        n_left = -(-n_bands // 2 ** len(blocks))
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels)
-        self.blocks = nn.ModuleList(map(_Block, convs, net.n_filters))
+        self.blocks = MaskedBlocks(blocks, strides=[2] * len(blocks))
         self.profile = DepthwiseConv2d(last, 1, (n_left, 1), padding="valid", max_norm=bound)
         self.profile_norm = MaskedBatchNorm2d(last)
         self.pooling = AttentionPooling(last, n_hidden=_N_SCORE)
@@ -121,33 +139,11 @@ class _SeparableModule(nn.Module):
         """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
         mask = None if lengths is None else frame_mask(lengths, x.shape[-1])
         x = x if self.level_norm is None else self.level_norm(x, mask)
-        x = _silence(self.input_norm(x, mask), mask)
-        for block in self.blocks:
-            x = self.dropout(block(x, mask))
-            if lengths is not None:
-                lengths = shrink_lengths(lengths, 2)
-                mask = frame_mask(lengths, x.shape[-1])
+        x, mask = self.blocks(self.input_norm(x, mask), lengths)
         x = self.profile_norm(self.profile(x), mask).relu()  # batch, channel, 1, frame
         return self.head(self.dropout(self.pooling(x, mask)))
 
 
-class _Block(nn.Module):
-    """Convolution, batch norm, ReLU, and the maximum over 2 x 2 cells."""
-
-    def __init__(self, conv: nn.Module, n_channels: int) -> None:
-        super().__init__()
-        self.conv = conv
-        self.norm = MaskedBatchNorm2d(n_channels)
-        self.pool = nn.MaxPool2d(2, ceil_mode=True)
-
-    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Halve ``(batch, channel, band, frame)``; padding comes and leaves as zeros."""
-        return self.pool(_silence(self.norm(self.conv(x), mask).relu(), mask))
-
-
-# A score per position needs few directions; one for each channel would outweigh all the rest.
+# A score per position needs few directions; one for each channel would have more weights than
+# all other layers together.
 _N_SCORE = 8
-
-
-def _silence(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else x * mask

@@ -9,7 +9,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from skaudio.layers import DiffRes, DiffResF, DiffResTF
-from skaudio.layers._resolution_pictures import clip_panels, draw_panels, figure_size
+from skaudio.layers.resolution.pictures import clip_panels, draw_panels, figure_size
 
 __all__ = ["ResolutionDisplay"]
 
@@ -133,6 +133,6 @@ def _resolution_layer(estimator: Any) -> Any:
             return module
     raise ValueError(
         f"ResolutionDisplay: got {model!r}, but expected an estimator whose network has a "
-        "resolution layer. Put one in front of its network, as in "
-        "AudioClassifier(networks.DiffResNet(rate=0.5, backbone=...)), and fit that."
+        "resolution layer. Put one in front of the network, as in "
+        "AudioClassifier(networks.DiffResNet(reduction_rate=0.5, backbone=...)), and fit that."
     )

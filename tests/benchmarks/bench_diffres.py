@@ -15,7 +15,7 @@ import torch
 from _timing import compare
 from torch import Tensor
 
-from skaudio.layers.diffres import DiffRes
+from skaudio.layers import DiffRes
 
 BATCH, BANDS, RATE = 8, 128, 0.75
 REPEATS = {30_000: 7, 3000: 9, 1000: 21, 300: 51}

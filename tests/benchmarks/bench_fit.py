@@ -88,17 +88,17 @@ def bench_reading() -> None:
         waveforms = [read(path)[0] for path in paths]
         frontend = LogMelSpectrogram(sample_rate=8000)
         seconds = {}
-        for window in (None, 0.5):
-            model = AudioClassifier(frontend=frontend, window=window, max_epochs=2, random_state=0)
-            seconds[window] = compare(
+        for crop in (None, 0.5):
+            model = AudioClassifier(frontend=frontend, crop=crop, max_epochs=2, random_state=0)
+            seconds[crop] = compare(
                 {"memory": lambda: model.fit(waveforms, y), "files": lambda: model.fit(paths, y)},  # noqa: B023
                 repeats=3,
                 warmup=0,
             )
     print("| two epochs of 3000 clips | from memory | from files | ratio | bound |")
     print("|---|---|---|---|---|")
-    for window, times in seconds.items():
-        name = "whole clips" if window is None else f"windows of {window} s"
+    for crop, times in seconds.items():
+        name = "whole clips" if crop is None else f"crops of {crop} s"
         ratio = times["files"] / times["memory"]
         print(f"| {name} | {times['memory']:.1f} s | {times['files']:.1f} s | {ratio:.2f} | 1.3 |")
 

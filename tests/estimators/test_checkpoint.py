@@ -1,6 +1,9 @@
 """Nothing is lost: killed runs go on, with the same bits."""
 
+import errno
+import io
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,8 +19,8 @@ from sklearn.model_selection import GridSearchCV
 from skorch.callbacks import Callback
 from torch import nn
 
+from skaudio._artifacts import read_checked, write_checked
 from skaudio.estimators import AudioClassifier
-from skaudio.estimators._checkpoint import fingerprint
 from skaudio.exceptions import SkaudioWarning
 from skaudio.features import LogMelSpectrogram
 from skaudio.losses import FocalLoss
@@ -133,8 +136,60 @@ def test_a_torn_checkpoint_is_reported_and_the_one_before_it_used(features, tmp_
     model = crash(classifier(tmp_path), features, 6)
     newest = max(tmp_path.glob("*/epoch_*.pt"))
     newest.write_bytes(newest.read_bytes()[:1000])
-    with pytest.warns(SkaudioWarning, match=f"{newest.name}.*cannot be read"):
+    with pytest.warns(SkaudioWarning, match=f"{newest.name}.*is damaged"):
         model.fit(*features)
+    assert_same_training(model, classifier().fit(*features), X)
+
+
+def rewrite(path, **changes):
+    """Change entries of a checkpoint (None: leave out), with a checksum that fits."""
+    state = torch.load(io.BytesIO(read_checked(path)), weights_only=True) | changes
+    data = io.BytesIO()
+    torch.save({name: entry for name, entry in state.items() if entry is not None}, data)
+    write_checked(path, data.getvalue())
+
+
+def test_a_flipped_bit_is_damage(features, tmp_path):
+    X, _ = features
+    whole = classifier().fit(*features)
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        model = crash(classifier(tmp_path), features, 6)
+        newest = max(tmp_path.glob("*/epoch_*.pt"))
+        data = bytearray(newest.read_bytes())
+        data[rng.integers(len(data))] ^= 1 << rng.integers(8)
+        newest.write_bytes(data)
+        with pytest.warns(SkaudioWarning, match=f"{newest.name}: this checkpoint is damaged"):
+            model.fit(*features)
+        assert_same_training(model, whole, X)
+
+
+@pytest.mark.parametrize("entry", ["run", "seed", "history", "best", "module", "optimizer"])
+def test_a_checkpoint_without_an_entry_is_damaged(features, tmp_path, entry):
+    X, _ = features
+    model = crash(classifier(tmp_path), features, 4)
+    rewrite(max(tmp_path.glob("*/epoch_*.pt")), **{entry: None})
+    with pytest.warns(SkaudioWarning, match="lacks entries; the one before it"):
+        model.fit(*features)
+    assert_same_training(model, classifier().fit(*features), X)
+
+
+def test_a_full_disk_is_named_and_the_run_goes_on_later(features, tmp_path, monkeypatch):
+    X, _ = features
+    n_syncs = 0
+
+    def full(descriptor):
+        nonlocal n_syncs
+        n_syncs += 1
+        if n_syncs == 4:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OSError, match=r"No space left.*Make space.*epoch_00004\.pt"):
+            classifier(tmp_path).fit(*features)
+    model = classifier(tmp_path)
+    assert epochs_of(model, features) == [4, 5, 6, 7, 8]
     assert_same_training(model, classifier().fit(*features), X)
 
 
@@ -169,9 +224,9 @@ def test_runs_never_meet(features, tmp_path):
 
 
 def test_what_does_not_change_the_result_does_not_change_the_run(features, tmp_path):
-    crash(classifier(tmp_path, verbose=0, n_workers=1), features, 5)
+    crash(classifier(tmp_path, verbose=0, n_jobs=1), features, 5)
     seen = []
-    classifier(tmp_path, verbose=1, n_workers=0, callbacks=[Epochs(seen)]).fit(*features)
+    classifier(tmp_path, verbose=1, n_jobs=2, callbacks=[Epochs(seen)]).fit(*features)
     assert seen == [5, 6, 7, 8]
 
 
@@ -185,16 +240,26 @@ def epochs_of(model, features):
     return seen
 
 
+def run_of(model, folder, *data, **more):
+    """Train for an epoch; return the name of the run's folder."""
+    model.set_params(checkpoint_dir=folder / "runs", max_epochs=1).fit(*data, **more)
+    (run,) = (folder / "runs").iterdir()
+    shutil.rmtree(folder / "runs")
+    return run.name
+
+
 def test_a_run_has_one_name_in_every_process(printed_by_two_processes):
     code = """
-        import numpy as np, torch
+        import numpy as np, os, tempfile, torch
         from skaudio.estimators import AudioClassifier
-        from skaudio.estimators._checkpoint import fingerprint
         from skaudio.losses import FocalLoss
         torch.manual_seed(0)
-        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 3))
-        model = AudioClassifier(network, loss=FocalLoss(alpha=(1, 2, 3)), class_weight={"a": 1})
-        print(fingerprint(model, np.zeros((2, 6, 12)), ["a", "b"], groups=["x", 1]))
+        network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(72, 2))
+        with tempfile.TemporaryDirectory() as folder:
+            model = AudioClassifier(network, loss=FocalLoss(alpha=(1, 2)), class_weight={"a": 1},
+                                    checkpoint_dir=folder, max_epochs=1, random_state=0)
+            model.fit(np.zeros((2, 6, 12)), ["a", "b"], groups=["x", 1])
+            print(os.listdir(folder))
     """
     first, second = printed_by_two_processes(code)
     assert first == second
@@ -247,49 +312,56 @@ LABELS = ["dog", "cat", "cow"]
         tuple,
     ],
 )
-def test_equal_labels_are_the_same_run(form):
-    X = np.zeros((3, 6, 12))
-    name = fingerprint(classifier(), X, LABELS, groups=LABELS)
-    assert fingerprint(classifier(), X, form(LABELS), groups=form(LABELS)) == name
-    assert fingerprint(classifier(), X, form(LABELS[::-1]), groups=form(LABELS)) != name
-    assert fingerprint(classifier(), X, form(LABELS), groups=form(LABELS[::-1])) != name
+def test_equal_labels_are_the_same_run(tmp_path, form):
+    def name_of(labels, groups):
+        model = classifier(early_stopping=False)
+        return run_of(model, tmp_path, np.zeros((3, 6, 12)), labels, groups=groups)
+
+    name = name_of(LABELS, LABELS)
+    assert name_of(form(LABELS), form(LABELS)) == name
+    assert name_of(form(LABELS[::-1]), form(LABELS)) != name
+    assert name_of(form(LABELS), form(LABELS[::-1])) != name
 
 
 def test_labels_are_no_files(features, tmp_path, monkeypatch):
-    X, y = features
     monkeypatch.chdir(tmp_path)
-    name = fingerprint(classifier(), X, y)
+    name = run_of(classifier(), tmp_path, *features)
     (tmp_path / "dog").write_bytes(b"bark")
-    assert fingerprint(classifier(), X, y) == name
-    monkeypatch.chdir("/")
-    assert fingerprint(classifier(), X, y) == name
+    assert run_of(classifier(), tmp_path, *features) == name
 
 
 def test_groups_of_any_kind(features, tmp_path):
     X, y = features
     groups = np.array(["a", 1, None, "b", 2.5, True] * 8, dtype=object)
-    first, second = (fingerprint(classifier(), X, y, groups=g) for g in (groups, groups[::-1]))
+    first, second = (
+        run_of(classifier(early_stopping=False), tmp_path, X, y, groups=g)
+        for g in (groups, groups[::-1])
+    )
     assert first != second
-    model = classifier(tmp_path, early_stopping=False)
-    model.fit(X, y, groups=groups)
 
 
 def test_files_are_known_by_their_time_of_change(tmp_path):
-    path = tmp_path / "dog.wav"
-    soundfile.write(path, np.zeros(100), 8000)
-    model = AudioClassifier(frontend=LogMelSpectrogram(sample_rate=8000))
-    name = fingerprint(model, [path], ["dog"], X_val=[path], y_val=["dog"])
-    assert fingerprint(model, [str(path)], ["dog"], X_val=np.array([path]), y_val=["dog"]) == name
-    os.utime(path, (1, 1))
-    assert fingerprint(model, [path], ["dog"], X_val=[path], y_val=["dog"]) != name
+    paths = [tmp_path / "dog.wav", tmp_path / "cat.wav"]
+    for path in paths:
+        soundfile.write(path, np.zeros(100), 8000)
+
+    def name_of(X, X_val):
+        model = AudioClassifier(frontend=LogMelSpectrogram(sample_rate=8000), random_state=0)
+        return run_of(model, tmp_path, X, ["dog", "cat"], X_val=X_val, y_val=["dog", "cat"])
+
+    name = name_of(paths, paths)
+    assert name_of([str(path) for path in paths], np.array(paths)) == name
+    os.utime(paths[0], (1, 1))
+    assert name_of(paths, paths) != name
 
 
-def test_the_same_clips_elsewhere_in_memory_are_the_same_run(features):
+def test_the_same_clips_elsewhere_in_memory_are_the_same_run(features, tmp_path):
     X, y = features
-    name = fingerprint(classifier(), X, y)
-    assert fingerprint(classifier(), np.asfortranarray(X), y) == name
-    assert fingerprint(classifier(), np.repeat(X, 2, axis=0)[::2], y) == name
-    assert fingerprint(classifier(), list(X), y) == fingerprint(classifier(), tuple(X.copy()), y)
+    name = run_of(classifier(), tmp_path, X, y)
+    assert run_of(classifier(), tmp_path, np.asfortranarray(X), y) == name
+    assert run_of(classifier(), tmp_path, np.repeat(X, 2, axis=0)[::2], y) == name
+    in_list = run_of(classifier(), tmp_path, list(X), y)
+    assert run_of(classifier(), tmp_path, tuple(X.copy()), y) == in_list
 
 
 def test_an_edited_network_starts_afresh(features, tmp_path, monkeypatch):
@@ -330,7 +402,9 @@ def test_an_edited_optimizer_starts_afresh(features, tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["network", "loss", "optimizer"])
 def test_what_has_no_name_is_refused(features, tmp_path, name):
     model = classifier(tmp_path, **{name: lambda *args, **kwargs: None})
-    with pytest.raises(ValueError, match=rf"{name} is <function.*top level of a module"):
+    with pytest.raises(
+        ValueError, match=rf"AudioClassifier.{name} is <function.*top level of a module"
+    ):
         model.fit(*features)
 
 
@@ -364,14 +438,16 @@ def test_a_fit_within_the_same_fit(features, tmp_path):
 def test_a_run_with_another_seed_is_not_taken_up(features, tmp_path):
     model = crash(classifier(tmp_path), features, 5)
     for path in tmp_path.glob("*/epoch_*.pt"):
-        torch.save({**torch.load(path, weights_only=True), "seed": 1}, path)
+        rewrite(path, seed=1)
     assert epochs_of(model, features)[0] == 1
 
 
 def test_files_of_killed_runs_are_swept(features, tmp_path):
     model = crash(classifier(tmp_path), features, 3)
     folder = next(tmp_path.iterdir())
-    (folder / "epoch_00003.1234.tmp").write_bytes(b"torn")
+    left = folder / "epoch_00003.pt.12345678.tmp"
+    left.write_bytes(b"torn")
+    os.utime(left, (1, 1))
     assert epochs_of(model, features)[0] == 3
     assert {path.suffix for path in folder.iterdir()} == {".pt", ""}
 

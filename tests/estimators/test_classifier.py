@@ -12,9 +12,8 @@ from skorch.callbacks import Callback
 from skorch.callbacks import EarlyStopping as SkorchEarlyStopping
 from torch import nn
 
-from skaudio.callbacks import StopTraining
 from skaudio.estimators import AudioClassifier
-from skaudio.exceptions import AudioFormatError, DivergedError, SkaudioWarning
+from skaudio.exceptions import AudioFormatError, DivergedError, SkaudioWarning, StopTraining
 from skaudio.features import LogMelSpectrogram
 from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet
@@ -91,8 +90,8 @@ def test_log_probability_of_windows_is_that_of_their_mean(tiny):
     rng = np.random.default_rng(0)
     X = [rng.uniform(-1, 1, size=n) for n in (4000, 9000, 12500, 6000)]
     model = classifier(
-        tiny, frontend=LogMelSpectrogram(sample_rate=8000), window=0.5, max_epochs=1,
-        window_aggregation="mean",
+        tiny, frontend=LogMelSpectrogram(sample_rate=8000), crop=0.5, max_epochs=1,
+        crop_aggregation="mean",
     ).fit(X, [0, 1, 0, 1])  # fmt: skip
     np.testing.assert_allclose(
         model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-4, atol=1e-6
@@ -193,7 +192,7 @@ def test_bad_data_is_named(tiny, features, change, message):
         ({"lr": -1}, "'lr' parameter"),
         ({"loss": "crossentropy"}, "'loss' parameter"),
         ({"optimizer": "sdg"}, "'optimizer' parameter"),
-        ({"window": 1.0}, "window=1.0 is in seconds"),
+        ({"crop": 1.0}, "crop=1.0 is in seconds"),
         ({"lr_schedule": "staged"}, "ends its stages by validation"),
         ({"frontend": 3}, "'frontend' parameter"),
         ({"network": 3}, "'network' parameter"),
@@ -225,7 +224,7 @@ def test_width_of_a_2d_array_is_kept(tiny):
 
 def test_rows_as_long_as_waveforms_draw_a_warning(tiny):
     X, y = np.zeros((4, 4001)), [0, 1, 0, 1]
-    with pytest.warns(SkaudioWarning, match="looks like waveforms"):
+    with pytest.warns(SkaudioWarning, match="look like waveforms"):
         classifier(tiny, max_epochs=1).fit(X, y)
 
 
@@ -487,9 +486,12 @@ def test_diverged_training_keeps_the_best_weights(features):
 
 def test_interrupt_leaves_a_usable_estimator(tiny, features):
     X, y = features
-    with pytest.warns(SkaudioWarning, match="interrupted"):
-        model = classifier(tiny, callbacks=[Interrupt()]).fit(X, y)
+    model = classifier(tiny, callbacks=[Interrupt()])
+    with pytest.raises(KeyboardInterrupt), pytest.warns(SkaudioWarning, match="interrupted"):
+        model.fit(X, y)
     assert model.predict(X).shape == y.shape
+    assert len(model.history_) == 2
+    assert model.history_["train_loss"].notna().all()
 
 
 def test_skorch_early_stopping_is_no_interrupt(tiny, features):

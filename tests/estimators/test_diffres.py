@@ -90,11 +90,11 @@ def test_it_learns():
 
 
 def test_grid_search_reaches_rate_and_backbone():
-    grid = {"network__rate": [0.25, 0.75], "network__backbone__n_filters": [(2,), (4, 4)]}
+    grid = {"network__reduction_rate": [0.25, 0.75], "network__backbone__n_filters": [(2,), (4, 4)]}
     search = GridSearchCV(classifier(max_epochs=1), grid, cv=2).fit(np.stack(EQUAL[0]), EQUAL[1])
     assert len(search.cv_results_["params"]) == 4
     network = search.best_estimator_.net_.module_.network
     best = search.best_params_
-    assert network.diffres.dimension_reduction_rate == best["network__rate"]
+    assert network.diffres.dimension_reduction_rate == best["network__reduction_rate"]
     assert network.backbone.head.in_features % best["network__backbone__n_filters"][-1] == 0
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()

@@ -1,20 +1,24 @@
-"""Waveforms and files: features inside the network, windows, lazy reading."""
+"""Waveforms and files: features inside the network, crops, sample rates, lazy reading."""
 
+import contextlib
 import threading
 
+import librosa
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
 from skorch.callbacks import Callback
 
+from skaudio.audio import AudioLoader
 from skaudio.augmentation import AdditiveNoise, TimeMask, make_chain
 from skaudio.datasets import make_tones
-from skaudio.estimators import AudioClassifier
-from skaudio.estimators import _clips as clips_module
-from skaudio.exceptions import AudioFormatError, SampleRateError
+from skaudio.estimators import AudioClassifier, _data
+from skaudio.estimators._data import FileClips
+from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
 from skaudio.features import MFCC, LogMelSpectrogram
 
 RATE = 4000
@@ -77,14 +81,14 @@ def test_files_give_what_their_waveforms_give(tiny, tones, files):
         np.testing.assert_array_equal(model.predict_proba(form), expected)
 
 
-@pytest.mark.parametrize("n_workers", [0, 1, 3])
-def test_readers_do_not_change_a_bit(tiny, tones, files, n_workers):
+@pytest.mark.parametrize("n_jobs", [None, 1, 3])
+def test_readers_do_not_change_a_bit(tiny, tones, files, n_jobs):
     parameters = {
-        "window": 0.15,
+        "crop": 0.15,
         "augmentation": make_chain(AdditiveNoise(snr_db=(5, 20)), TimeMask()),
     }
-    model = classifier(tiny, log_mel(), n_workers=n_workers, **parameters)
-    expected = classifier(tiny, log_mel(), n_workers=2, **parameters).fit(tones.data, tones.target)
+    model = classifier(tiny, log_mel(), n_jobs=n_jobs, **parameters)
+    expected = classifier(tiny, log_mel(), n_jobs=2, **parameters).fit(tones.data, tones.target)
     np.testing.assert_array_equal(
         model.fit(files, tones.target).predict_proba(files), expected.predict_proba(tones.data)
     )
@@ -105,32 +109,113 @@ def test_files_are_read_batch_by_batch(tiny, tones, files, monkeypatch):
             with lock:
                 waiting[0] -= 4
 
-    original = clips_module.read
-    monkeypatch.setattr(clips_module, "read", counting_read)
-    classifier(tiny, log_mel(), batch_size=4, n_workers=1, callbacks=[Step()]).fit(
-        files, tones.target
-    )
+    original = _data.read
+    monkeypatch.setattr(_data, "read", counting_read)
+    classifier(tiny, log_mel(), batch_size=4, n_jobs=1, callbacks=[Step()]).fit(files, tones.target)
     assert most[0] <= 4 * 4
 
 
-# --------------------------------------------------------------------------------- windows
+# ---------------------------------------------------------------------------- sample rates
+
+RATES = (8000, 16000, 44100, 48000)
 
 
-def test_training_sees_a_random_window_and_prediction_the_centre(tiny, tones, files):
-    window, y = 0.1, tones.target
-    model = classifier(tiny, log_mel(), window=window).fit(files, y)
-    n = int(window * RATE)
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """The same chirps and noise at four rates, in one list of files."""
+    folder = tmp_path_factory.mktemp("mixed")
+    rng = np.random.default_rng(0)
+    paths, labels = [], []
+    for i in range(16):
+        rate = RATES[i % 4]
+        seconds = np.arange(int(0.6 * rate)) / rate
+        tone = 0.3 * np.sin(2 * np.pi * (400 + 900 * (i // 4 % 2)) * seconds)
+        paths.append(folder / f"{i:02d}_{rate}.wav")
+        soundfile.write(paths[-1], tone + 0.01 * rng.normal(size=len(tone)), rate, subtype="FLOAT")
+        labels.append(i // 4 % 2)
+    return paths, labels
+
+
+def converted(paths, rate):
+    """Convert whole files as librosa.load does."""
+    waveforms = [soundfile.read(path, dtype="float32") for path in paths]
+    return [librosa.resample(y, orig_sr=own, target_sr=rate) for y, own in waveforms]
+
+
+@pytest.mark.parametrize("crop", [None, 0.25])
+@pytest.mark.parametrize("aggregation", ["center", "mean"])
+@pytest.mark.parametrize("rate", [8000, 16000])
+def test_files_are_converted_to_the_front_ends_rate(tiny, mixed, rate, crop, aggregation):
+    paths, y = mixed
+    model = classifier(
+        tiny, LogMelSpectrogram(sample_rate=rate), crop=crop, crop_aggregation=aggregation
+    )
+    low = warnings_of_low_rates(rate)
+    with low:
+        lazily = model.fit(paths, y).predict_proba(paths)
+    whole = clone(model).fit(converted(paths, rate), y).predict_proba(converted(paths, rate))
+    np.testing.assert_allclose(lazily, whole, atol=1e-3)
+    assert model.predict(converted(paths, rate)).tolist() == y
+
+
+def warnings_of_low_rates(rate):
+    if rate <= min(RATES):
+        return contextlib.nullcontext()
+    return pytest.warns(SkaudioWarning, match=f"4 of 16 files are converted to {rate} Hz .* 8000")
+
+
+@pytest.mark.parametrize("crop", [0.01, 0.1, 0.5])
+def test_a_part_of_a_file_is_a_part_of_the_converted_file(mixed, crop):
+    paths, _ = mixed
+    clips = FileClips([str(path) for path in paths], 8000)
+    length = round(crop * 8000)
+    for i, whole in enumerate(converted(paths, 8000)):
+        assert clips.lengths[i] == len(whole)
+        for start in (0, 1, 333, len(whole) - length):
+            part = clips.load(i, start, length)
+            np.testing.assert_allclose(part, whole[start : start + length], atol=1e-3)
+
+
+def test_one_warning_per_call_of_files_at_a_lower_rate(tiny, mixed):
+    paths, y = mixed
+    model = classifier(tiny, LogMelSpectrogram(sample_rate=16000))
+    for call in (lambda: model.fit(paths, y), lambda: model.predict(paths)):
+        with pytest.warns(SkaudioWarning, match="4 of 16 files are converted") as caught:
+            call()
+        assert len(caught) == 1
+
+
+def test_loaded_clips_of_another_rate_than_the_front_ends(tiny, mixed):
+    paths, y = mixed
+    model = classifier(tiny, LogMelSpectrogram(sample_rate=8000))
+    clips = AudioLoader(sample_rate=16000, on_error="report").fit_transform(paths[1:4])
+    with pytest.raises(SampleRateError, match=r"16000.*8000"):
+        model.fit(clips, y[1:4])
+    with pytest.raises(SampleRateError, match=r"16000.*8000"):
+        make_pipeline(AudioLoader(sample_rate=16000), model).fit(paths[1:4], [0, 1, 0])
+    model.fit(converted(paths, 8000), y)
+    with pytest.raises(SampleRateError, match=r"16000.*8000"):
+        model.predict(clips)
+
+
+# ----------------------------------------------------------------------------------- crops
+
+
+def test_training_sees_a_random_crop_and_prediction_the_centre(tiny, tones, files):
+    crop, y = 0.1, tones.target
+    model = classifier(tiny, log_mel(), crop=crop).fit(files, y)
+    n = int(crop * RATE)
     centres = [clip[(len(clip) - n) // 2 :][:n] for clip in tones.data]
     np.testing.assert_array_equal(model.predict_proba(files), model.predict_proba(centres))
     fixed = classifier(tiny, log_mel()).fit(centres, y)
     assert not np.array_equal(fixed.predict_proba(centres), model.predict_proba(centres))
 
 
-def test_mean_over_windows_covers_the_whole_clip(tiny, tones):
-    window = 0.15
-    model = classifier(tiny, log_mel(), window=window, window_aggregation="mean")
+def test_mean_over_crops_covers_the_whole_clip(tiny, tones):
+    crop = 0.15
+    model = classifier(tiny, log_mel(), crop=crop, crop_aggregation="mean")
     model.fit(tones.data, tones.target)
-    n = int(window * RATE)
+    n = int(crop * RATE)
     for clip in tones.data[:5]:
         starts = sorted({*range(0, len(clip) - n, n), len(clip) - n})
         parts = [clip[start : start + n] for start in starts]
@@ -138,21 +223,13 @@ def test_mean_over_windows_covers_the_whole_clip(tiny, tones):
         np.testing.assert_allclose(model.predict_proba([clip])[0], expected, atol=1e-6)
 
 
-def test_a_clip_shorter_than_the_window_is_padded(tiny, tones):
-    model = classifier(tiny, log_mel(), window=0.6).fit(tones.data, tones.target)
+def test_a_clip_shorter_than_the_crop_is_padded(tiny, tones):
+    model = classifier(tiny, log_mel(), crop=0.6).fit(tones.data, tones.target)
     padded = [np.pad(clip, (0, int(0.6 * RATE) - len(clip))) for clip in tones.data]
     np.testing.assert_array_equal(model.predict_proba(tones.data), model.predict_proba(padded))
 
 
 # ------------------------------------------------------------------------------- bad input
-
-
-def test_a_file_of_another_rate_is_named(tiny, tones, files, tmp_path):
-    other = tmp_path / "other.wav"
-    soundfile.write(other, np.zeros(800), 8000)
-    message = "other.wav: recorded at 8000 Hz, but the front end expects 4000 Hz"
-    with pytest.raises(SampleRateError, match=message):
-        classifier(tiny, log_mel()).fit([*files[:-1], other], tones.target)
 
 
 def test_a_bad_file_is_named_before_the_training_begins(tiny, tones, files, tmp_path):
@@ -161,6 +238,13 @@ def test_a_bad_file_is_named_before_the_training_begins(tiny, tones, files, tmp_
     for path in (bad, tmp_path / "absent.wav", tmp_path):
         with pytest.raises(AudioFormatError, match=path.name):
             classifier(tiny, log_mel()).fit([*files[:-1], path], tones.target)
+
+
+def test_empty_mel_bands_draw_one_warning(tiny, tones):
+    frontend = LogMelSpectrogram(sample_rate=RATE, n_fft=64, n_mels=80)
+    with pytest.warns(SkaudioWarning, match="of 80 mel bands are empty") as caught:
+        classifier(tiny, frontend).fit(tones.data, tones.target).predict(tones.data)
+    assert len(caught) == 1
 
 
 def test_paths_beside_arrays(tiny, tones, files):

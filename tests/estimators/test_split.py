@@ -4,7 +4,17 @@ import numpy as np
 import pytest
 
 from skaudio.estimators import AudioClassifier
-from skaudio.estimators._split import split_validation
+from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
+
+
+def split_indices(y, groups, fraction, seed, *, stratify):
+    """Split clips that are known by their number; return the numbers of both parts."""
+    clips = ArrayClips(np.zeros((len(y), 1, 1), dtype=np.float32))
+    dataset = Dataset(clips, np.asarray(y), groups=None if groups is None else np.asarray(groups))
+    parts = split_dataset(dataset, fraction, seed, stratify=stratify)
+    for part in parts:
+        np.testing.assert_array_equal(part.target, dataset.target[part.source.rows])
+    return parts[0].source.rows, parts[1].source.rows
 
 
 def random_corpus(seed):
@@ -25,7 +35,7 @@ def random_corpus(seed):
 @pytest.mark.parametrize("seed", range(200))
 def test_no_group_is_on_both_sides(seed, stratify):
     y, groups, fraction = random_corpus(seed)
-    train, valid = split_validation(y, groups, fraction, seed, stratify=stratify)
+    train, valid = split_indices(y, groups, fraction, seed, stratify=stratify)
     assert not set(groups[train]) & set(groups[valid])
     # Every clip is on one side, and neither side is empty.
     np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
@@ -36,7 +46,7 @@ def test_no_group_is_on_both_sides(seed, stratify):
 @pytest.mark.parametrize("seed", range(20))
 def test_same_seed_same_split(seed):
     y, groups, fraction = random_corpus(seed)
-    once, again = (split_validation(y, groups, fraction, seed, stratify=True) for _ in range(2))
+    once, again = (split_indices(y, groups, fraction, seed, stratify=True) for _ in range(2))
     for part, same in zip(once, again, strict=True):
         np.testing.assert_array_equal(part, same)
 
@@ -44,7 +54,7 @@ def test_same_seed_same_split(seed):
 @pytest.mark.parametrize("seed", range(20))
 def test_the_fraction_of_clips_without_groups(seed):
     y, _, fraction = random_corpus(seed)
-    train, valid = split_validation(y, None, fraction, seed, stratify=False)
+    train, valid = split_indices(y, None, fraction, seed, stratify=False)
     np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
     assert len(valid) == max(1, round(fraction * len(y)))
 
@@ -53,7 +63,7 @@ def test_the_fraction_of_clips_without_groups(seed):
 @pytest.mark.parametrize("stratify", [True, False])
 def test_one_group_cannot_be_split(n_clips, stratify):
     with pytest.raises(ValueError, match="all clips belong to one group. Pass X_val"):
-        split_validation(np.arange(n_clips), ["anna"] * n_clips, 0.1, 0, stratify=stratify)
+        split_indices(np.arange(n_clips), ["anna"] * n_clips, 0.1, 0, stratify=stratify)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +74,7 @@ def test_one_group_cannot_be_split(n_clips, stratify):
 @pytest.mark.parametrize("fraction", [0.05, 0.125, 0.5])
 def test_small_classes_are_split_by_group(y, fraction):
     groups = np.arange(12) % 6
-    train, valid = split_validation(y, groups, fraction, 0, stratify=True)
+    train, valid = split_indices(y, groups, fraction, 0, stratify=True)
     assert not set(groups[train]) & set(groups[valid])
     assert len(train) + len(valid) == 12
     assert len(valid) <= 6
@@ -72,7 +82,7 @@ def test_small_classes_are_split_by_group(y, fraction):
 
 def test_a_class_that_a_later_call_lacks_does_not_end_stratification():
     y = np.repeat([0, 2], [30, 10])
-    _, valid = split_validation(y, None, 0.2, 0, stratify=True)
+    _, valid = split_indices(y, None, 0.2, 0, stratify=True)
     np.testing.assert_array_equal(np.bincount(y[valid]), [6, 0, 2])
 
 
@@ -81,3 +91,41 @@ def test_early_stopping_on_few_clips_per_class(tiny, features):
     model = AudioClassifier(tiny, early_stopping=True, max_epochs=1, random_state=0)
     model.fit(X[:12], y[:12], groups=np.arange(12))
     assert np.isfinite(model.history_["valid_loss"]).all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_stand_on_one_side(seed):
+    rng = np.random.default_rng(seed)
+    groups = rng.integers(8, size=120)
+    y = rng.integers(3, size=120)
+    train, valid = split_indices(y, groups, 0.2, seed, stratify=True)
+    assert not set(groups[train]) & set(groups[valid])
+    assert len(train) + len(valid) == 120
+    assert 0.05 < len(valid) / 120 < 0.45
+    assert set(y[train]) == {0, 1, 2}
+
+
+@pytest.mark.parametrize("n_groups", [2, 3])
+def test_few_groups_suffice(n_groups):
+    groups = np.arange(30) % n_groups
+    train, valid = split_indices(np.arange(30) % 5, groups, 0.1, 0, stratify=True)
+    assert len(np.unique(groups[valid])) == 1
+    assert len(train) == 30 - len(valid)
+
+
+def test_shares_of_classes_are_kept():
+    y = np.repeat([0, 1, 2], [60, 30, 10])
+    _, valid = split_indices(y, None, 0.2, 0, stratify=True)
+    np.testing.assert_array_equal(np.bincount(y[valid]), [12, 6, 2])
+
+
+@pytest.mark.parametrize(
+    ("y", "groups", "message"),
+    [
+        (np.arange(3), None, "Cannot hold back 1 of 3 clips"),
+        (np.zeros(10, int), np.zeros(10), "all clips belong to one group"),
+    ],
+)
+def test_too_little_to_split(y, groups, message):
+    with pytest.raises(ValueError, match=message):
+        split_indices(y, groups, 0.1, 0, stratify=True)

@@ -6,13 +6,16 @@ import sklearn
 import torch
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
-from skorch.callbacks import TensorBoard
+from skorch.callbacks import Callback, TensorBoard
 
 from skaudio.augmentation import TimeMask
-from skaudio.callbacks import StagedLearningRate, cosine, one_cycle
-from skaudio.callbacks.learning_rate import count_plateaus
 from skaudio.estimators import AudioClassifier, AudioRegressor
-from skaudio.estimators._split import split_validation
+from skaudio.estimators._optimization import (
+    StagedLearningRate,
+    cosine,
+    count_plateaus,
+    one_cycle,
+)
 from skaudio.features import BandScaler
 from skaudio.networks import MTSNet
 
@@ -129,7 +132,8 @@ def test_amp_is_off_without_a_gpu(tiny, features):
 
 @pytest.mark.parametrize("loss", ["focal", "ordinal"])
 def test_losses_by_name_learn(tiny, features, loss):
-    model = classifier(tiny, loss=loss, max_epochs=25, lr=3e-2).fit(*features)
+    order = {"class_order": ["cat", "cow", "dog"]} if loss == "ordinal" else {}
+    model = classifier(tiny, loss=loss, max_epochs=25, lr=3e-2, **order).fit(*features)
     losses = model.history_["train_loss"]
     assert losses.iloc[-1] < losses.iloc[0]
 
@@ -164,7 +168,7 @@ def test_augmentation_is_reached_by_a_grid(tiny, features):
     assert (
         best.net_.module_.augmentation.max_width == search.best_params_["augmentation__max_width"]
     )
-    assert best.net_.mixup == search.best_params_["mixup"]
+    assert best.net_.settings.mixup == search.best_params_["mixup"]
 
 
 def test_mixup_learns_with_unequal_lengths_and_weights(ragged):
@@ -177,59 +181,38 @@ def test_mixup_learns_with_unequal_lengths_and_weights(ragged):
 # ------------------------------------------------------------------------------- validation
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_groups_stand_on_one_side(seed):
+class SeenClips(Callback):
+    """Notes the number that each clip has in its first cell, for training and validation."""
+
+    def __init__(self):
+        self.training, self.validation = set(), set()
+
+    def on_batch_end(self, net, batch, training, **kwargs):
+        numbers = batch[0]["x"][:, 0, 0].tolist()
+        (self.training if training else self.validation).update(numbers)
+
+
+def numbered_clips(n_clips):
+    X = np.zeros((n_clips, 2, 3), dtype=np.float32)
+    X[:, 0, 0] = np.arange(n_clips)
+    return X
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_speaker_is_never_on_both_sides_inside_fit(tiny, seed):
     rng = np.random.default_rng(seed)
-    groups = rng.integers(8, size=120)
-    y = rng.integers(3, size=120)
-    train, valid = split_validation(y, groups, 0.2, seed, stratify=True)
-    assert not set(groups[train]) & set(groups[valid])
-    assert len(train) + len(valid) == 120
-    assert 0.05 < len(valid) / 120 < 0.45
-    assert set(y[train]) == {0, 1, 2}
-
-
-@pytest.mark.parametrize("n_groups", [2, 3])
-def test_few_groups_suffice(n_groups):
-    groups = np.arange(30) % n_groups
-    train, valid = split_validation(np.arange(30) % 5, groups, 0.1, 0, stratify=True)
-    assert len(np.unique(groups[valid])) == 1
-    assert len(train) == 30 - len(valid)
-
-
-def test_shares_of_classes_are_kept():
-    y = np.repeat([0, 1, 2], [60, 30, 10])
-    _, valid = split_validation(y, None, 0.2, 0, stratify=True)
-    np.testing.assert_array_equal(np.bincount(y[valid]), [12, 6, 2])
-
-
-@pytest.mark.parametrize(
-    ("y", "groups", "message"),
-    [
-        (np.arange(3), None, "Cannot hold back 1 of 3 clips"),
-        (np.zeros(10, int), np.zeros(10), "all clips belong to one group"),
-    ],
-)
-def test_too_little_to_split(y, groups, message):
-    with pytest.raises(ValueError, match=message):
-        split_validation(y, groups, 0.1, 0, stratify=True)
-
-
-def test_a_speaker_is_never_on_both_sides_inside_fit(tiny, features, monkeypatch):
-    X, y = features
-    groups = np.arange(48) // 8
-    seen = {}
-
-    def spy(*arguments, **keywords):
-        seen["groups"] = arguments[1]
-        return split_validation(*arguments, **keywords)
-
-    monkeypatch.setattr("skaudio.estimators._parts.split_validation", spy)
-    weight = (np.arange(48) != 5).astype(float)
-    classifier(tiny, early_stopping=True, validation_fraction=0.2).fit(
-        X, y, sample_weight=weight, groups=groups
-    )
-    np.testing.assert_array_equal(seen["groups"], np.delete(groups, 5))
+    groups = rng.integers(2 + seed % 7, size=40)
+    y = np.arange(40) % 3
+    weight = rng.integers(2, size=40).astype(float)  # clips of weight zero are left out
+    seen = SeenClips()
+    classifier(
+        tiny, early_stopping=True, validation_fraction=0.2, max_epochs=1, batch_size=20,
+        callbacks=[seen], random_state=seed,
+    ).fit(numbered_clips(40), y, sample_weight=weight, groups=groups)  # fmt: skip
+    assert seen.training | seen.validation == set(np.flatnonzero(weight))
+    speakers = [{groups[int(i)] for i in part} for part in (seen.training, seen.validation)]
+    assert not speakers[0] & speakers[1]
+    assert all(speakers)
 
 
 def test_groups_and_weights_pass_through_search_and_pipeline(tiny, features):

@@ -19,7 +19,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from skaudio.audio import AudioLoader
 from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
-from skaudio.features import BandScaler, FeatureCache, LogMelSpectrogram, TemporalStatistics
+from skaudio.features import (
+    MFCC,
+    BandScaler,
+    FeatureCache,
+    LogMelSpectrogram,
+    Spectrogram,
+    TemporalStatistics,
+)
 
 RATE = 8000
 
@@ -95,7 +102,8 @@ class TestWhatItGives:
     def test_what_the_steps_give(self, recorded, location, pad, n_clips):
         duration = 0.5 if pad else None
         steps = make_pipeline(
-            AudioLoader(duration=duration, pad=pad), LogMelSpectrogram(sample_rate=RATE)
+            AudioLoader(sample_rate=RATE, duration=duration, pad=pad),
+            LogMelSpectrogram(sample_rate=RATE),
         )
         paths = recorded[:n_clips]
         expected = steps.fit_transform(paths)
@@ -106,7 +114,7 @@ class TestWhatItGives:
 
     def test_tables_stay_tables(self, recorded, location):
         steps = make_pipeline(
-            AudioLoader(), LogMelSpectrogram(sample_rate=RATE), TemporalStatistics()
+            AudioLoader(sample_rate=RATE), LogMelSpectrogram(sample_rate=RATE), TemporalStatistics()
         )
         cache = FeatureCache(steps, location)
         expected = steps.fit_transform(recorded)
@@ -121,8 +129,8 @@ class TestWhatItGives:
         pd.testing.assert_frame_equal(computed, table)
 
     def test_waveforms_pass_through(self, recorded, location):
-        steps = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=RATE))
-        waveforms = AudioLoader().fit_transform(recorded)
+        steps = make_pipeline(AudioLoader(sample_rate=RATE), LogMelSpectrogram(sample_rate=RATE))
+        waveforms = AudioLoader(sample_rate=RATE).fit_transform(recorded)
         same_length = np.stack(waveforms[:3])
         expected = steps.fit_transform(same_length)
         fitted_on_waveforms = FeatureCache(steps, location).fit(same_length)
@@ -133,7 +141,9 @@ class TestWhatItGives:
         assert_same(fitted_on_files.transform(waveforms[:3]), list(expected))
 
     def test_names_are_those_of_the_last_step(self, recorded, location):
-        steps = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=RATE, n_mels=20))
+        steps = make_pipeline(
+            AudioLoader(sample_rate=RATE), LogMelSpectrogram(sample_rate=RATE, n_mels=20)
+        )
         cache = FeatureCache(steps, location).fit(recorded)
         assert list(cache.get_feature_names_out()) == list(steps[-1].get_feature_names_out())
         assert not hasattr(FeatureCache(Spell(), location), "get_feature_names_out")
@@ -219,7 +229,7 @@ class TestWhatIsComputed:
     def test_a_new_version_of_the_code_computes_again(self, files, location, diary, monkeypatch):
         cache = FeatureCache(Spell(), location)
         cache.fit_transform(files)
-        monkeypatch.setattr("skaudio.features._fingerprint._code_key", lambda: "of tomorrow")
+        monkeypatch.setattr("skaudio.features.cache.FEATURES_VERSION", 2)
         cache.fit_transform(files)
         assert len(diary) == 12
 
@@ -265,6 +275,12 @@ class TestWhatIsComputed:
         for value in (first, second):
             FeatureCache(make_pipeline(Spell(), Note(value)), location).fit_transform(files[:1])
         assert len(entries(location)) == 1
+
+    def test_a_progress_bar(self, files, location, capsys):
+        FeatureCache(Spell(), location, verbose=1).fit_transform(files)
+        assert "6/6" in capsys.readouterr().err
+        FeatureCache(Spell(), location).fit_transform(files)
+        assert capsys.readouterr().err == ""
 
     def test_clear(self, files, location, diary):
         location.mkdir()
@@ -327,14 +343,14 @@ class TestDamage:
     def test_old_leftovers_of_killed_processes_go(self, files, location):
         cache = FeatureCache(Spell(), location)
         cache.fit_transform(files[:1])
-        (folder,) = location.glob("features-*/incoming")
-        assert not list(folder.iterdir())
-        old, fresh = folder / "old", folder / "fresh"
+        (entry,) = entries(location)
+        old, fresh = (entry.with_name(f"{name}.tmp") for name in ("old", "fresh"))
         for path in (old, fresh):
             path.write_bytes(b"half an entr")
         os.utime(old, (0, 0))
+        entry.unlink()
         assert_same(cache.transform(files), Spell().transform(files))
-        assert list(folder.iterdir()) == [fresh]
+        assert sorted(entry.parent.glob("*")) == sorted([fresh, entry])
 
     def test_failed_write_leaves_nothing(self, files, location, monkeypatch):
         cache = FeatureCache(Spell(), location).fit(files)
@@ -343,17 +359,97 @@ class TestDamage:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(Path, "replace", full)
-        with pytest.raises(OSError, match="No space left"):
+        with pytest.raises(OSError, match=r"No space left on device.*another folder: .*\.npy"):
             cache.transform(files)
-        assert not list(location.glob("features-*/incoming/*"))
+        assert not [path for path in location.rglob("*") if path.is_file()]
+
+
+class TestSampleRates:
+    @pytest.fixture
+    def mixed(self, tmp_path):
+        paths = []
+        for rate in (8000, 16000, 44100, 48000):
+            paths.append(str(tmp_path / f"at_{rate}.wav"))
+            seconds = np.arange(rate) / rate
+            soundfile.write(paths[-1], np.sin(2 * np.pi * 1000 * seconds) / 2, rate)
+        return paths
+
+    @pytest.mark.parametrize("n_jobs", [None, 2])
+    def test_files_of_all_rates(self, mixed, location, n_jobs):
+        steps = make_pipeline(AudioLoader(), LogMelSpectrogram())
+        cache = FeatureCache(steps, location, n_jobs=n_jobs)
+        with pytest.warns(SkaudioWarning) as caught:
+            found = cache.fit_transform(mixed * 20)
+        assert len(caught) == 1
+        assert f"{mixed[0]} from 8000 Hz" in str(caught[0].message)
+        loudest = {int(feature.mean(axis=1).argmax()) for feature in found}
+        assert len(loudest) == 1
+
+    def test_upsampling_is_warned_of_once_for_many_files(self, location, tmp_path):
+        paths = [str(tmp_path / f"{i}.wav") for i in range(50)]
+        for path in paths:
+            soundfile.write(path, np.full(400, 0.1), 8000)
+        with pytest.warns(SkaudioWarning, match="50 of 50 files are converted") as caught:
+            FeatureCache(AudioLoader(), location).fit(paths).transform(paths)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    @pytest.mark.parametrize("transformer", [LogMelSpectrogram, MFCC, Spectrogram])
+    @pytest.mark.parametrize("rate", [8000, 44100])
+    def test_two_rates_are_refused_everywhere(self, mixed, location, transformer, rate):
+        steps = make_pipeline(AudioLoader(), transformer(sample_rate=rate))
+        with pytest.raises(SampleRateError, match=f"at 16000 Hz, but .* sample_rate={rate}"):
+            steps.fit_transform(mixed[1:])
+        with pytest.raises(SampleRateError, match=f"at 16000 Hz, but .* sample_rate={rate}"):
+            FeatureCache(steps, location).fit(mixed[1:])
+        between = FunctionTransformer(_unchanged)
+        steps = make_pipeline(AudioLoader(), between, transformer(sample_rate=rate))
+        with pytest.raises(SampleRateError, match=f"at 16000 Hz, but .* sample_rate={rate}"):
+            FeatureCache(steps, location).fit_transform(mixed[1:])
         assert not entries(location)
+
+    def test_the_files_own_rate_must_be_that_of_the_features(self, mixed, location):
+        steps = make_pipeline(AudioLoader(sample_rate=None), LogMelSpectrogram())
+        with pytest.raises(SampleRateError, match="at 44100 Hz, but .* sample_rate=16000"):
+            FeatureCache(steps, location).fit(mixed[2:])
+        assert len(FeatureCache(steps, location).fit_transform(mixed[1:2])) == 1
+
+    def test_each_rate_has_features_of_its_own(self, mixed, location):
+        for rate in (8000, 16000, 8000):
+            FeatureCache(AudioLoader(sample_rate=rate), location).fit_transform(mixed[2:])
+        assert len(entries(location)) == 4
+        for path in (mixed[2], mixed[3], mixed[2]):  # learned from the file
+            FeatureCache(AudioLoader(sample_rate=None), location).fit_transform([path])
+        assert len(entries(location)) == 6
+
+    @pytest.mark.parametrize("pad", [False, True])
+    def test_cached_waveforms_remember_their_rate(self, mixed, location, pad):
+        loader = AudioLoader(duration=0.5, pad=pad)
+        cache = FeatureCache(loader, location)
+        for _ in ("computed", "read"):
+            found = cache.fit_transform(mixed[1:])
+            assert_same(found, loader.fit_transform(mixed[1:]))
+            assert [clip.sample_rate for clip in found] == [16000] * 3
+            with pytest.raises(SampleRateError, match="at 16000 Hz, but .* sample_rate=8000"):
+                LogMelSpectrogram(sample_rate=8000).fit(found)
+
+    def test_plain_arrays_are_taken_at_the_rate_of_the_loader(self, location):
+        steps = make_pipeline(AudioLoader(), LogMelSpectrogram(sample_rate=8000))
+        with pytest.raises(SampleRateError, match="16000 Hz, but .*sample_rate=8000"):
+            FeatureCache(steps, location).fit_transform(np.zeros((2, 1000)))
+        with pytest.raises(SampleRateError, match="16000 Hz, but .*sample_rate=8000"):
+            steps.fit_transform(np.zeros((2, 1000)))
+
+
+def _unchanged(clips):
+    return clips
 
 
 class TestBadInput:
     def test_mixed_rates_are_not_hidden(self, recorded, location, tmp_path):
         other = str(tmp_path / "other.wav")
         soundfile.write(other, np.full(4000, 0.1), 16000)
-        cache = FeatureCache(make_pipeline(AudioLoader()), location)
+        cache = FeatureCache(make_pipeline(AudioLoader(sample_rate=None)), location)
         for paths in (recorded, [other], recorded):
             cache.fit_transform(paths)
         for _ in range(2):
@@ -368,7 +464,7 @@ class TestBadInput:
         bad = tmp_path / "bad.wav"
         bad.write_text("no sound")
         paths = [*recorded, str(bad)]
-        cache = FeatureCache(AudioLoader(), location)
+        cache = FeatureCache(AudioLoader(sample_rate=RATE), location)
         with pytest.raises(AudioFormatError, match=r"bad\.wav"):
             cache.fit_transform(paths)
         assert len(entries(location)) == 4
@@ -377,13 +473,15 @@ class TestBadInput:
     def test_all_bad_files_at_once(self, recorded, location, tmp_path, n_jobs):
         (tmp_path / "bad.wav").write_text("no sound")
         paths = [str(tmp_path / "bad.wav"), *recorded, str(tmp_path / "missing.wav")]
-        cache = FeatureCache(AudioLoader(on_error="report"), location, n_jobs=n_jobs)
+        cache = FeatureCache(
+            AudioLoader(sample_rate=RATE, on_error="report"), location, n_jobs=n_jobs
+        )
         with pytest.raises(AudioFormatError, match=r"2 files(.|\n)*bad\.wav(.|\n)*missing\.wav"):
             cache.fit_transform(paths)
         assert len(entries(location)) == 4
 
     def test_a_file_that_has_gone(self, recorded, location):
-        cache = FeatureCache(AudioLoader(), location)
+        cache = FeatureCache(AudioLoader(sample_rate=RATE), location)
         cache.fit_transform(recorded)
         Path(recorded[1]).unlink()
         with pytest.raises(AudioFormatError, match=r"take_1\.wav"):
@@ -404,7 +502,7 @@ class TestBadInput:
     @pytest.mark.parametrize("result", [[], [["a"]], 3.0], ids=str)
     def test_steps_must_give_one_array_per_clip(self, files, location, result):
         steps = FunctionTransformer(_give, kw_args={"result": result})
-        with pytest.raises(ValueError, match=r"take_0\.bin: the steps of FeatureCache gave"):
+        with pytest.raises(ValueError, match=r"take_0\.bin: the steps of FeatureCache returned"):
             FeatureCache(steps, location).fit_transform(files)
 
     @pytest.mark.parametrize(
@@ -501,19 +599,27 @@ class TestManyProcesses:
     def diary(self, tmp_path):
         return tmp_path / "diary"
 
-    def assert_each_once(self, diary):
+    def counts(self, diary):
+        """How often each clip was computed."""
         names = [path.name for path in (diary.parent / "clips").iterdir()]
-        assert sorted(diary.read_text().split()) == sorted(names)
+        computed = diary.read_text().split()
+        assert set(computed) == set(names)
+        return [computed.count(name) for name in names]
 
-    def test_a_grid_search_computes_each_clip_once(self, start, diary):
+    def test_a_grid_search_in_two_processes_computes_no_clip_thrice(self, start, diary):
         assert start(SEARCH).wait(timeout=100) == 0
-        self.assert_each_once(diary)
+        assert max(self.counts(diary)) <= 2
+        diary.unlink()
+        assert start(SEARCH).wait(timeout=100) == 0
+        assert not diary.exists()
 
     @pytest.mark.slow
-    def test_two_processes_share_the_work(self, start, diary):
+    def test_two_processes_at_once(self, start, diary):
         for process in [start(TRANSFORM, pause=0.5) for _ in range(2)]:
             assert process.wait(timeout=100) == 0
-        self.assert_each_once(diary)
+        assert max(self.counts(diary)) <= 2
+        found = entries(diary.parent / "features")
+        assert len(found) == 40
 
     def test_a_killed_run_is_resumed(self, start, diary):
         process = start(TRANSFORM, pause=0.5)

@@ -16,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from skaudio.exceptions import AudioFormatError, SkaudioWarning
-from skaudio.features import LogMelSpectrogram, TemporalStatistics
+from skaudio.features import MFCC, LogMelSpectrogram, TemporalStatistics
 
 RATE = 16000
 N_MELS = LogMelSpectrogram().n_mels
@@ -269,6 +269,10 @@ def test_wrong_parameters(settings, message):
 def test_empty_bands_draw_a_warning():
     with pytest.warns(SkaudioWarning, match=r"\d+ of 256 mel bands are empty.*Lower n_mels"):
         LogMelSpectrogram(n_mels=256).fit(noise())
+    with pytest.warns(SkaudioWarning, match=r"\d+ of 256 mel bands are empty.*Lower n_mels"):
+        LogMelSpectrogram(n_mels=256).layer_arguments()  # estimators fit no front end
+    with pytest.warns(SkaudioWarning, match=r"\d+ of 256 mel bands are empty.*Lower n_mels"):
+        MFCC(n_mels=256).layer_arguments()
 
 
 def test_a_window_of_ones_own():

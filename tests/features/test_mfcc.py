@@ -99,7 +99,10 @@ def test_names():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"n_mfcc": 65, "n_mels": 64}, "n_mfcc=65 coefficients cannot be had from n_mels=64 bands"),
+        (
+            {"n_mfcc": 65, "n_mels": 64},
+            "n_mfcc=65 coefficients cannot be computed from n_mels=64 bands",
+        ),
         ({"delta_width": 8}, "delta_width=8 is even"),
         ({"delta_width": 1}, "'delta_width' parameter"),
         ({"deltas": 3}, "'deltas' parameter"),

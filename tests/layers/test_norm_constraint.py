@@ -61,7 +61,9 @@ def reference(weight, constraint, eps=1e-9):
     """The table of the constraints, in float64."""
     weight = weight.detach().double().numpy()
     norm = np.sqrt(np.square(weight).sum(constraint.axes, keepdims=True))
-    rate = 1.0 if constraint.min_norm in (None, 1.0) else constraint.minmax_rate
+    # UnitNorm, both bounds 1, knows no rate.
+    is_unit = constraint.min_norm == constraint.max_norm == 1.0
+    rate = 1.0 if is_unit or constraint.min_norm is None else constraint.minmax_rate
     clipped = np.clip(norm, constraint.min_norm or 0.0, constraint.max_norm)
     return weight * (rate * clipped + (1 - rate) * norm) / (eps + norm)
 

@@ -68,6 +68,21 @@ def test_depthwise_refuses_no_filters():
         DepthwiseConv2d(3, 0, 3)
 
 
+@pytest.mark.parametrize("part", ["depth", "point"])
+@pytest.mark.parametrize(
+    ("bounds", "message"),
+    [
+        ({"max_norm": -1.0}, r"^{0}_max_norm=-1\.0, but expected a number > 0, or None"),
+        ({"max_norm": 1.0, "min_norm": "a"}, "^{0}_min_norm='a', but expected a number > 0"),
+        ({"max_norm": 1.0, "min_norm": 2.0}, r"^{0}_min_norm=2\.0 exceeds {0}_max_norm=1\.0"),
+        ({"max_norm": 1.0, "minmax_rate": 2.0}, r"^{0}_minmax_rate=2\.0, but expected a number in"),
+    ],
+)
+def test_separable_names_its_own_parameters(part, bounds, message):
+    with pytest.raises(ValueError, match=message.format(part)):
+        SeparableConv2d(3, 4, 3, **{f"{part}_{name}": value for name, value in bounds.items()})
+
+
 def test_separable_is_a_convolution_of_rank_one_per_channel():
     layer = SeparableConv2d(3, 4, (3, 5)).eval()
     # output, input, band, frame: the pointwise weight times each channel's own filter

@@ -112,6 +112,13 @@ def test_frames_are_counted(name, settings, n_samples):
     assert layer.n_frames(torch.tensor([n_samples])).tolist() == [n_frames]
 
 
+@pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=str)
+def test_bands_are_counted(name, settings):
+    _, layer = pair(name, settings)
+    assert type(layer.n_bands) is int
+    assert layer.n_bands == layer(torch.zeros(1, 600)).shape[1]
+
+
 def test_autocast_changes_nothing():
     for name in LAYERS:
         _, layer = pair(name, {})

@@ -8,9 +8,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
-from skaudio.networks._base import BaseNetwork
-from skaudio.networks.diffres import DiffResNet
-from skaudio.networks.mts import MTSNet
+from skaudio.networks import BaseNetwork, DiffResNet, MTSNet
 
 
 def small(**options):
@@ -38,7 +36,7 @@ def warmed(network, n_bands, seed=0):
     "shape", [(1, 1, 1, 1), (2, 1, 1, 2), (3, 1, 7, 20), (2, 1, 40, 101), (2, 2, 9, 33)]
 )
 def test_any_size_goes_through(shape, rate):
-    module = small(rate=rate).build(shape[2], 3, n_channels=shape[1])
+    module = small(reduction_rate=rate).build(shape[2], 3, n_channels=shape[1])
     logits, named = module(decibels(*shape))
     (logits.sum() + named["guide_loss"]).backward()
     assert logits.shape == (shape[0], 3)
@@ -48,7 +46,7 @@ def test_any_size_goes_through(shape, rate):
 
 
 def test_the_backbone_gets_average_maximum_and_encoding():
-    module = warmed(small(rate=0.5), 12)
+    module = warmed(small(reduction_rate=0.5), 12)
     seen = []
     module.backbone.register_forward_pre_hook(lambda _, args: seen.append(args))
     x = decibels(2, 1, 12, 40)
@@ -61,7 +59,7 @@ def test_the_backbone_gets_average_maximum_and_encoding():
 
 def test_channels_are_scored_together_and_kept_apart():
     torch.manual_seed(0)
-    module = small(rate=0.5).build(6, 2, n_channels=2).eval()
+    module = small(reduction_rate=0.5).build(6, 2, n_channels=2).eval()
     seen = []
     module.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
     x = decibels(1, 2, 6, 30)
@@ -74,8 +72,8 @@ def test_channels_are_scored_together_and_kept_apart():
 
 
 def test_decibels_and_natural_logarithm_are_the_same_thing():
-    in_db = warmed(small(rate=0.5), 12)
-    in_ln = small(rate=0.5, input_scale="ln").build(12, 3).eval()
+    in_db = warmed(small(reduction_rate=0.5), 12)
+    in_ln = small(reduction_rate=0.5, input_scale="ln").build(12, 3).eval()
     in_ln.load_state_dict(in_db.state_dict())
     x = decibels(2, 1, 12, 40)
     torch.testing.assert_close(in_ln(x * np.log(10) / 10), in_db(x))
@@ -83,7 +81,7 @@ def test_decibels_and_natural_logarithm_are_the_same_thing():
 
 @pytest.mark.parametrize("rate", [0, 0.5, 0.8])
 def test_a_clip_in_a_padded_batch_is_the_clip_alone(rate):
-    module = warmed(small(rate=rate), 12)
+    module = warmed(small(reduction_rate=rate), 12)
     x, lengths = decibels(4, 1, 12, 50), torch.tensor([50, 1, 23, 4])
     for clip, length in enumerate(lengths):
         x[clip, ..., length:] = 1e3
@@ -94,7 +92,7 @@ def test_a_clip_in_a_padded_batch_is_the_clip_alone(rate):
 
 
 def test_a_short_clip_repeats_its_last_frame():
-    module = warmed(small(rate=0.75), 12)
+    module = warmed(small(reduction_rate=0.75), 12)
     x = decibels(2, 1, 12, 2)
     longer = torch.cat([x, x[..., -1:], x[..., -1:]], dim=-1)
     assert torch.equal(module(x), module(longer))
@@ -115,7 +113,7 @@ def test_guide_loss_is_weighted_and_activeness_only_shown():
 
 def test_the_guide_loss_drives_scores_off_silence():
     torch.manual_seed(0)
-    module = small(rate=0.5).build(8, 2)
+    module = small(reduction_rate=0.5).build(8, 2)
     x = decibels(4, 1, 8, 60) + 30
     x[..., 30:] = -100
     optimizer = torch.optim.Adam(module.parameters(), lr=0.02)
@@ -181,9 +179,9 @@ def test_a_gain_does_not_reach_the_encoding():
 
 
 def test_nested_parameters_reach_the_default_backbone():
-    network = clone(DiffResNet()).set_params(backbone__n_filters=(2,), rate=0.25)
+    network = clone(DiffResNet()).set_params(backbone__n_filters=(2,), reduction_rate=0.25)
     assert network.backbone.get_params() == MTSNet(n_filters=(2,)).get_params()
-    assert network.rate == 0.25
+    assert network.reduction_rate == 0.25
     assert DiffResNet().backbone is None
 
 
@@ -251,19 +249,19 @@ def test_head_is_the_backbones():
 def test_parameters_reach_into_the_backbone():
     network = DiffResNet(0.3, MTSNet())
     assert network.get_params()["backbone__n_filters"] == MTSNet().n_filters
-    network.set_params(rate=0.6, backbone__n_filters=(2,))
+    network.set_params(reduction_rate=0.6, backbone__n_filters=(2,))
     copy = clone(network)
-    assert copy.rate == 0.6
+    assert copy.reduction_rate == 0.6
     assert copy.backbone.n_filters == (2,)
-    assert repr(DiffResNet(rate=0.25)) == "DiffResNet(rate=0.25)"
+    assert repr(DiffResNet(reduction_rate=0.25)) == "DiffResNet(reduction_rate=0.25)"
     assert not [name for name in DiffResNet().get_params() if name.startswith("backbone__")]
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"rate": 1.0},
-        {"rate": -0.1},
+        {"reduction_rate": 1.0},
+        {"reduction_rate": -0.1},
         {"input_scale": "log"},
         {"guide_weight": -1},
         {"backbone": "mts"},

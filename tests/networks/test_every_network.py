@@ -1,7 +1,10 @@
-"""What every network promises."""
+"""What every network promises, and the network of docs/contributing.md with them."""
 
 import inspect
 import pickle
+import sys
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,17 +13,29 @@ from sklearn.base import clone
 
 from skaudio import networks
 from skaudio.estimators import AudioClassifier
-from skaudio.layers.precision import LinearHead
-from skaudio.networks import BaseNetwork
+from skaudio.layers import LinearHead
+from skaudio.networks import BaseNetwork, NetworkModule
+from skaudio.networks.building import takes_lengths
 
-DESCRIPTIONS = [getattr(networks, name)() for name in networks.__all__ if name != "BaseNetwork"]
+
+def recipe_network():
+    """Run the recipe for a new network as a module of a user's own."""
+    text = (Path(__file__).parents[2] / "docs" / "contributing.md").read_text()
+    code = text.split("## A new network")[1].split("```python\n")[1].split("```")[0]
+    sys.modules["recipe"] = module = types.ModuleType("recipe")  # where pickle looks for it
+    exec(compile(code, "docs/contributing.md", "exec"), vars(module))
+    return module.TinyNet()
+
+
+KINDS = [getattr(networks, name) for name in networks.__all__]
+DESCRIPTIONS = [kind() for kind in KINDS if issubclass(kind, BaseNetwork) and kind != BaseNetwork]
 
 
 def name_of(description):
     return type(description).__name__
 
 
-@pytest.fixture(params=DESCRIPTIONS, ids=name_of)
+@pytest.fixture(params=[*DESCRIPTIONS, recipe_network()], ids=name_of)
 def network(request):
     return clone(request.param)
 
@@ -36,6 +51,13 @@ def build(network, n_bands=20, **keywords):
 
 def test_it_is_a_network(network):
     assert isinstance(network, BaseNetwork)
+
+
+def test_the_module_offers_what_the_contract_says(network):
+    module = build(network)
+    assert isinstance(module, NetworkModule)
+    assert takes_lengths(module)
+    assert module.n_frames is None
 
 
 def test_constructor_stores_and_nothing_else(network):
@@ -131,6 +153,17 @@ def test_estimator_trains_it_and_batches_do_not_matter(network):
     together = model.fit(X, y).predict_proba(X)
     alone = np.concatenate([model.predict_proba([clip]) for clip in X])
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("grad", [False, True], ids=["no grad", "grad"])
+def test_every_export_of_a_process_runs(network, grad):
+    with torch.set_grad_enabled(grad):
+        for n_bands in (20, 32):
+            module, x = build(network, n_bands), 10 * torch.randn(2, 1, n_bands, 30) - 30
+            expected = module(x)
+            exported = torch.export.export(module, (x,)).module()
+            torch.testing.assert_close(exported(x), expected)
+            torch.testing.assert_close(module(x), expected)
 
 
 @pytest.mark.gpu

@@ -97,7 +97,7 @@ def test_features_and_waveforms_show_the_same(pipeline):
 
 
 def test_a_window_is_shown_as_it_is_seen():
-    model = classifier(frontend=MEL, window=0.1).fit(X, y)
+    model = classifier(frontend=MEL, crop=0.1).fit(X, y)
     display = ResolutionDisplay.from_estimator(model, X[0])
     n_samples = round(0.1 * 8000)
     assert shown(display, BEFORE).shape == MEL.transform([np.zeros(n_samples)])[0].shape
@@ -139,5 +139,5 @@ def test_no_resolution_layer():
     ):
         ResolutionDisplay.from_estimator(model, X[0])
     other = LogisticRegression().fit([[0.0], [1.0]], [0, 1])
-    with pytest.raises(ValueError, match=r"got LogisticRegression.*DiffResNet\(rate=0.5"):
+    with pytest.raises(ValueError, match=r"got LogisticRegression.*DiffResNet\(reduction_rate=0.5"):
         ResolutionDisplay.from_estimator(other, X[0])

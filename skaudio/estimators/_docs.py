@@ -1,0 +1,116 @@
+"""The parts of docstrings that classifier and regressor share."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+__all__ = ["document"]
+
+Class = TypeVar("Class", bound=type)
+
+_NETWORK = """\
+    network : BaseNetwork, torch.nn.Module or callable, optional
+        What recognises: one of :mod:`skaudio.networks`; a module of your own, which is copied,
+        takes features of shape ``(batch, 1, n_bands, n_frames)`` and returns one column per class
+        or target; or a callable with the signature of :meth:`skaudio.networks.BaseNetwork.build`.
+        None means ``MTSNet()``.
+    frontend : LogMelSpectrogram, MFCC or Spectrogram, optional
+        Computes features inside the network, batch by batch, so that `X` may hold waveforms or
+        paths. Files are then read when their batch is due, and converted to its sample rate.
+    crop : float, optional
+        Seconds of each clip to look at: a random crop in each training epoch, the centre of
+        the clip in prediction. Shorter clips are padded with silence. Needs a `frontend`.
+    crop_aggregation : {"center", "mean"}, default="center"
+        Whether a prediction looks at the centre crop, or averages over crops side by side that
+        cover the whole clip.
+    augmentation : Augmentation or list of them, optional
+        What is changed at random while training, such as
+        :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another.
+    mixup : float, default=0.0
+        Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
+        none. Not with the concordance loss, which has no loss per clip to be shared.
+"""
+
+_TRAINING = """\
+    optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
+        A callable is called with the parameters and ``lr`` (and ``weight_decay`` unless that is
+        0), as any class of :mod:`torch.optim`. ``"sgd"`` has momentum 0.9.
+    lr : float, default=0.003
+        Learning rate to begin with.
+    weight_decay : float, default=0.01
+    lr_schedule : {"cosine", "one_cycle", "plateau", "staged"} or None, default="cosine"
+        How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
+        after ``patience / 2`` epochs without improvement; falls in the three stages of EmoNet,
+        each ending after `patience` epochs without a better validation score; stays.
+    clip_norm : float, optional
+        Largest norm of the gradient; longer ones are scaled down.
+    max_epochs : int, default=30
+    batch_size : int, default=32
+    early_stopping : bool, default=False
+        Hold back clips for validation, end the training after `patience` epochs without
+        improvement, and keep the weights of the best epoch. Without `groups` the clips are drawn
+        at random, so that a speaker may stand on both sides and validation scores are too high.
+    validation_fraction : float, default=0.1
+        Share of clips to hold back.
+    monitor : {"valid_loss", "valid_score"}, default="valid_loss"
+        What tells the best epoch. The score is the unweighted average recall or the concordance
+        correlation; ``"staged"`` goes by it in any case.
+    patience : int, default=10
+    callbacks : list of skorch callbacks, optional
+        For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra
+        ``skaudio[tensorboard]``. With skorch's ``LRScheduler``, set ``lr_schedule=None``. One of
+        :mod:`skaudio.callbacks` takes the place of the built-in one.
+    checkpoint_dir : str or Path, optional
+        Folder for checkpoints. Each run has a subfolder of its own, named after its parameters
+        and data. If a run was killed, the same :meth:`fit` continues it and ends with the same
+        result as if nothing had happened; a finished run starts afresh. The state of `callbacks`
+        is not saved.
+    device : str, default="auto"
+        A torch device such as ``"cpu"`` or ``"cuda:1"``; "auto" takes the GPU if there is one.
+    amp : {"bfloat16", "float16"}, optional
+        Precision of the training on a GPU; without one it does nothing.
+    n_jobs : int, optional
+        Threads that read files ahead. None means 1, or what :func:`joblib.parallel_config` says;
+        -1 means all cores. The result does not depend on it.
+    n_threads : int, optional
+        Threads that torch computes with in :meth:`fit` and predictions. The last bits of a result
+        depend on their number. None leaves torch's own setting, which differs between the main
+        process (all cores) and joblib's workers (one); set 1 for the same bits everywhere.
+    warm_start : bool, default=False
+        Whether another call of :meth:`fit` goes on with the trained network. Loss, optimiser,
+        `lr`, `augmentation`, `mixup` and `amp` are then those set by now; `network` and
+        `frontend` must stay as they were. Such further training writes no checkpoints.
+    random_state : int, RandomState instance or None, default=None
+        With an integer the result is the same to the last bit on a CPU, for the same number of
+        torch threads. Global random generators are left as they were.
+    verbose : int, default=0
+        1 shows progress bars, of the training and of long predictions; 2 prints a line for each
+        epoch instead.
+"""
+
+_ATTRIBUTES = """\
+    architecture_ : Architecture
+        What it takes to build the network again: its description, front end, bands, outputs and
+        frames.
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    history_ : DataFrame
+        One row per epoch: ``train_loss``, ``valid_loss``, ``valid_score``, ``lr``, ``dur``
+        (seconds), and what the network reports of itself.
+    n_features_in_ : int
+        Bands seen in :meth:`fit`, or columns of a 2-D array.
+"""
+
+
+_SHARED = {
+    "network parameters": _NETWORK,
+    "training parameters": _TRAINING,
+    "attributes": _ATTRIBUTES,
+}
+
+
+def document(cls: Class) -> Class:
+    """Fill in the parts of a docstring that classifier and regressor share."""
+    for name, text in _SHARED.items():
+        cls.__doc__ = (cls.__doc__ or "").replace(f"    <{name}>\n", text)
+    return cls

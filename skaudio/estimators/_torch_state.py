@@ -1,0 +1,61 @@
+"""Torch's state for the whole process, set for a while and put back: random generators, threads."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+__all__ = ["CROP", "INITIAL_WEIGHTS", "ORDER", "SPLIT", "STEP", "rng_for", "seeded", "threads"]
+
+# What a stream of random numbers is for; streams of different purpose are independent.
+INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT = range(5)
+
+# Torch layers such as dropout draw from one global generator per process, so two fits in two
+# threads take turns: a fit holds the lock for a training step, not for the whole training.
+_LOCK = threading.RLock()
+
+
+def rng_for(seed: int, *key: int) -> np.random.Generator:
+    """Return numpy's generator for one purpose, such as (ORDER, epoch)."""
+    return np.random.default_rng((seed, *key))
+
+
+@contextmanager
+def seeded(device: str | torch.device, seed: int, *key: int) -> Iterator[torch.Generator]:
+    """Seed torch's generators for one purpose, and put them back afterwards.
+
+    Yields the CPU's generator. What is drawn depends on `seed` and `key` alone, so training
+    can be resumed at any step without saving the state of a generator.
+    """
+    # SeedSequence mixes its inputs, so neighbouring seeds and steps share no stream; torch takes
+    # 63 bits, as its seeds are signed.
+    number = int(np.random.SeedSequence((seed, *key)).generate_state(1, np.uint64)[0] >> 1)
+    device = torch.device(device)
+    cuda = [device] if device.type == "cuda" else []
+    with _LOCK, torch.random.fork_rng(devices=cuda):
+        generator = torch.default_generator.manual_seed(number)
+        if cuda:
+            torch.cuda.manual_seed(number)
+        yield generator
+
+
+@contextmanager
+def threads(n_threads: int | None) -> Iterator[None]:
+    """Let torch compute with this many threads; None leaves their number alone.
+
+    Sums of floats depend on how they are divided among threads, so the number decides about
+    the last bits of a result.
+    """
+    before = torch.get_num_threads()
+    if n_threads is None or n_threads == before:
+        yield
+        return
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
