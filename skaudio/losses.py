@@ -186,6 +186,7 @@ class OrdinalLoss(nn.Module):
         log_prob = _log_prob(logits)
         rank = self._ranks(logits)
         distance = (rank - rank[target][:, None]).abs()  # clip, class
+        # exp(-distance) / sum is the softmax of -distance: each rank further costs a factor of e.
         return -(torch.softmax(-distance.to(log_prob.dtype), dim=1) * log_prob).sum(dim=1)
 
     def _ranks(self, logits: Tensor) -> Tensor:
@@ -253,6 +254,8 @@ class ConcordanceLoss(nn.Module):
         share = _shares(weight, target)  # clip, 1
         mean_out, mean_true = (share * output).sum(0), (share * target).sum(0)
         out, true = output - mean_out, target - mean_true
+        # Deviations are squared after the means are subtracted: E[x^2] - E[x]^2 would lose all
+        # digits of a small variance far from zero.
         covariance = (share * out * true).sum(0)
         spread = (share * (out.square() + true.square())).sum(0) + (mean_out - mean_true).square()
         flat = spread == 0  # constant and equal: 0 / 0, which counts as perfect agreement
@@ -260,6 +263,8 @@ class ConcordanceLoss(nn.Module):
 
 
 def _log_prob(logits: Tensor) -> Tensor:
+    # One operation rather than log(softmax): a probability below 1e-45 is 0 in float32, but its
+    # logarithm is an ordinary number. Half precision is widened, as a loss is a sum of many.
     return torch.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
