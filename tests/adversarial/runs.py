@@ -37,7 +37,7 @@ def configurations():
     return {
         "plain": ({**common, "max_epochs": 15}, features, labels),
         "early_stopping": (
-            {**common, **stopping, "max_epochs": 40, "patience": 12}, features, labels,
+            {**common, **stopping, "max_epochs": 40, "patience": 8, "lr": 0.02}, features, labels,
         ),
         "staged": (
             {**common, **stopping, "lr_schedule": "staged", "max_epochs": 25, "patience": 4},
