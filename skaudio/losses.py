@@ -42,6 +42,11 @@ class FocalLoss(nn.Module):
         If a parameter is out of range, or `alpha` has another number of classes than the
         logits.
 
+    See Also
+    --------
+    OrdinalLoss : For classes with an order.
+    torch.nn.CrossEntropyLoss : The loss without the focusing factor.
+
     Notes
     -----
     A network for two classes may also end in one sigmoid. That is equivalent: the softmax of
@@ -57,11 +62,6 @@ class FocalLoss(nn.Module):
     .. [1] Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 5.
     .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech
        Emotion Recognition", arXiv 2103.08310, 2021.
-
-    See Also
-    --------
-    OrdinalLoss : For classes with an order.
-    torch.nn.CrossEntropyLoss : The loss without the focusing factor.
 
     Examples
     --------
@@ -141,6 +141,10 @@ class OrdinalLoss(nn.Module):
         If `order` is not a permutation of the ranks, or has another number of classes than the
         logits.
 
+    See Also
+    --------
+    FocalLoss : For classes without an order.
+
     Notes
     -----
     Shape: logits ``(batch, n_classes)``, target ``(batch,)`` of integers; output ``(batch,)``,
@@ -149,10 +153,6 @@ class OrdinalLoss(nn.Module):
     References
     ----------
     .. [1] Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019, equation 1.
-
-    See Also
-    --------
-    FocalLoss : For classes without an order.
 
     Examples
     --------
@@ -222,6 +222,10 @@ class ConcordanceLoss(nn.Module):
     ValueError
         If output and target differ in shape.
 
+    See Also
+    --------
+    skaudio.metrics.concordance_correlation : The coefficient as a metric, in float64.
+
     Notes
     -----
     Shape: output and target ``(batch, n_targets)``, weight ``(batch,)``, >= 0; the loss is a
@@ -233,10 +237,6 @@ class ConcordanceLoss(nn.Module):
        Biometrics 45(1), 1989, equation 1.
     .. [2] Weninger et al., "Discriminatively Trained Recurrent Neural Networks for Continuous
        Dimensional Emotion Recognition from Audio", IJCAI 2016.
-
-    See Also
-    --------
-    skaudio.metrics.concordance_correlation : The coefficient as a metric, in float64.
 
     Examples
     --------
@@ -327,6 +327,10 @@ def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
     ------
     TypeError
         If `loss` is a class.
+
+    See Also
+    --------
+    ConcordanceLoss, FocalLoss, OrdinalLoss : Losses that have a name here.
     """
     if inspect.isclass(loss):
         raise TypeError(
