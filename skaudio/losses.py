@@ -337,6 +337,10 @@ def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
     ------
     TypeError
         If `loss` is a class.
+
+    See Also
+    --------
+    ConcordanceLoss, FocalLoss, OrdinalLoss : Losses that have a name here.
     """
     if inspect.isclass(loss):
         raise TypeError(

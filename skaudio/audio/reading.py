@@ -134,10 +134,22 @@ def warn_of_upsampling(paths: Sequence[str], rates: Sequence[int], sample_rate: 
     Parameters
     ----------
     paths : sequence of str
+        The files; the first one that was recorded at a lower rate is named in the warning.
     rates : sequence of int
         Rate in Hz of each file, as :func:`probe` finds it.
     sample_rate : int
         Rate in Hz that they are converted to. Up to 1.1 times the file's own draws no warning.
+
+    Warns
+    -----
+    SkaudioWarning
+        If `sample_rate` is more than 1.1 times the rate of a file.
+
+    See Also
+    --------
+    probe : Read the rate of a file.
+    resample : Convert a waveform to another rate.
+    AudioLoader : Read files at one rate, with this warning.
     """
     low = [i for i, rate in enumerate(rates) if sample_rate > _HARMLESS_FACTOR * rate]
     if low:

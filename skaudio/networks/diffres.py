@@ -61,17 +61,17 @@ class DiffResNet(BaseNetwork):
     learn_pos_emb : bool, default=False
         Whether the encoding's positional table is learned.
 
+    See Also
+    --------
+    skaudio.layers.DiffRes : The layer.
+    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
+
     Notes
     -----
     While training the module returns named scalars with the logits: ``guide_loss``, weighted, and
     ``activeness``, the standard deviation of the scores relative to their mean (0: all frames
     are treated alike). A clip so short that no frame would remain is lengthened by repeating its
     last frame. Several channels of input are scored as further bands; each gives three.
-
-    See Also
-    --------
-    skaudio.layers.DiffRes : The layer.
-    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
 
     References
     ----------
