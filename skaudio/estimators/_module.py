@@ -84,6 +84,32 @@ class Architecture:
             frontend = _build_frontend(self.frontend)
         return ClipModule(network, self.n_outputs, frontend, self.frontend.sample_rate)
 
+    def check_weights(self, weights: dict[str, Tensor]) -> None:
+        """Check that weights fit the module, before memory is taken for it.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, or has another shape or type than the module's.
+        """
+        sizes = (self.n_bands, self.n_outputs, self.n_frames or 1)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"Found the sizes {sizes} of a network, but expected integers >= 1.")
+        # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
+        # of many gigabytes is refused before one is built.
+        with torch.device("meta"):
+            expected = self.build().state_dict()
+        wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
+        found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}
+        wrong = sorted(
+            name for name in wanted.keys() | found if wanted.get(name) != found.get(name)
+        )
+        if wrong:
+            raise ValueError(
+                f"The weights {wrong[0]} are {found.get(wrong[0])}, but the network has "
+                f"{wanted.get(wrong[0])}."
+            )
+
 
 def _build_frontend(transformer: Any) -> Any:
     """Build the layer that computes what a transformer computes."""
