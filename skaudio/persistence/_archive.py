@@ -69,7 +69,9 @@ def check_members(archive: zipfile.ZipFile, file: BinaryIO) -> None:
         If there are other members than :func:`write_archive` writes, or larger ones.
     """
     names = archive.namelist()
-    unexpected = [n for n in names if n not in {CARD, STRUCTURE, WEIGHTS} and not _ARRAY.match(n)]
+    unexpected = [
+        n for n in names if n not in {CARD, STRUCTURE, WEIGHTS} and not _ARRAY.fullmatch(n)
+    ]
     if unexpected:
         raise ValueError(f"it has a member {unexpected[0]!r} that skaudio.save does not write")
     if len(set(names)) < len(names) or not {CARD, STRUCTURE} <= set(names):

@@ -10,6 +10,7 @@ from textwrap import shorten
 from typing import Any
 
 import numpy as np
+from sklearn.pipeline import Pipeline
 
 __all__ = ["FORMAT", "make_card"]
 
@@ -63,7 +64,7 @@ def _recogniser(model: Any) -> Any:
     while True:
         if hasattr(model, "best_estimator_"):
             model = model.best_estimator_
-        elif hasattr(model, "steps"):
+        elif isinstance(model, Pipeline):
             model = model.steps[-1][1]
         elif hasattr(model, "estimator_"):
             model = model.estimator_

@@ -5,9 +5,10 @@ skops writes an object as JSON. Each node says how it is rebuilt (``__loader__``
 
     {"__loader__": "ListNode", "__module__": "builtins", "__class__": "list", "content": [...]}
 
-In our files the two most frequent kinds are shorter: ``{"json": "0.5"}`` is a ``JsonNode``, and
-``{"same": 3}`` stands for the node with the number 3 above it. A dictionary of the model cannot be
-taken for them, since its values are nodes.
+In our files the most frequent kinds are shorter: ``{"json": "0.5"}`` is a ``JsonNode``,
+``{"list": [...]}``, ``{"tuple": [...]}`` and ``{"dict": [[key, node], ...]}`` (with text as keys)
+are what they say, and ``{"same": 3}`` stands for the node with the number 3 that precedes it. What
+skops writes cannot be taken for them: it has nodes or the names above in these places.
 
 skops asks whether the names in a file are trusted, whatever is done with them: some of its loaders
 call what a node names with values from the file, as ``ListNode`` calls ``list``. A file could so
@@ -35,6 +36,9 @@ Node = dict[str, Any]
 
 # Stands for an earlier node of the same number, so that one object is loaded as one object.
 _REFERENCE = "CachedNode"
+
+# Kinds that have a short form, with the loader that it stands for.
+_SHORT = {"builtins.list": "ListNode", "builtins.tuple": "TupleNode", "builtins.dict": "DictNode"}
 
 _KEY_TYPES = re.compile(r"builtins\.(str|int|float)|numpy\.(u?int\d+|float\d+|str_)")
 
@@ -74,8 +78,6 @@ _SKLEARN_INTERNALS = {
     "sklearn.metrics._scorer._Scorer",
     "sklearn.model_selection._split._CVIterableWrapper",
     "sklearn.utils._bunch.Bunch",
-    "sklearn.utils._metadata_requests.MetadataRequest",
-    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
 
 # Their functions compute and do nothing else, so that any file may name them.
@@ -153,13 +155,19 @@ class _Shortener:
             return {"json": node["content"]}
         if known in self._numbers:
             return {"same": self._numbers[known]}
+        is_shared = self._times[known] > 1
+        short = _SHORT.get(_name(node))
+        if short == node["__loader__"] and not is_shared and _has_text_keys(node):
+            content = self.copy(node["content"])
+            pairs = [[*pair] for pair in content.items()] if isinstance(content, dict) else content
+            return {node["__class__"]: pairs}
         keys = sorted(node.keys() - {"__id__"}, key=lambda key: (_READ_FIRST.get(key, 0), key))
         result = {key: self.copy(node[key]) for key in keys}
         if _name(node).startswith("pathlib."):  # PosixPath, WindowsPath; elsewhere in Python 3.13
             result |= {"__module__": "pathlib", "__class__": "Path"}
         if isinstance(node.get("file"), str):
             result["file"] = self._rename[node["file"]]
-        if self._times[known] > 1:
+        if is_shared:
             result["__id__"] = self._numbers[known] = len(self._numbers) + 1
         return result
 
@@ -181,11 +189,31 @@ def expand(tree: Any) -> Any:
     if not isinstance(tree, dict):
         return tree
     if isinstance(tree.get("json"), str):
-        builtin = {"__module__": "builtins", "__class__": "str"}
-        return {"__loader__": "JsonNode", **builtin, "content": tree["json"]}
+        return _named("JsonNode", "builtins", "str") | {"content": tree["json"]}
     if isinstance(tree.get("same"), int):
         return {"__loader__": _REFERENCE, "__id__": tree["same"]}
+    for kind in ("list", "tuple"):
+        if isinstance(tree.get(kind), list):
+            return _builtin(kind, [expand(part) for part in tree[kind]])
+    if isinstance(tree.get("dict"), list):
+        texts = [_named("TypeNode", "builtins", "str")] * len(tree["dict"])
+        content = {key: expand(part) for key, part in tree["dict"]}
+        return _builtin("dict", content) | {"key_types": _builtin("list", texts)}
     return {key: expand(part) for key, part in tree.items()}
+
+
+def _builtin(kind: str, content: Any) -> Node:
+    return _named(f"{kind.title()}Node", "builtins", kind) | {"content": content}
+
+
+def _named(loader: str, module: str, kind: str) -> Node:
+    return {"__loader__": loader, "__module__": module, "__class__": kind}
+
+
+def _has_text_keys(node: Node) -> bool:
+    """Tell whether all keys are text, which they are in what has no keys."""
+    types = node.get("key_types", {"content": []})["content"]
+    return all(_name(part) == "builtins.str" for part in types)
 
 
 def check_tree(tree: Any, trusted: Collection[str] = ()) -> None:

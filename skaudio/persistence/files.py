@@ -49,8 +49,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ------
     ValueError
         If a part of the model has no import name (a lambda, a function inside a function, a torch
-        module as network or loss), or is of a kind that the format does not have, such as a sparse
-        matrix or a dictionary with tuples as keys.
+        module as network or loss), or is of a kind that the format does not have: a sparse matrix,
+        a dictionary with tuples as keys, an object that refers to itself.
     OSError
         If the file cannot be written. What stood under `path` stays.
 
@@ -96,7 +96,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
             "the file is loaded. Define it at the top level of a module."
         )
     members |= {
-        CARD: json.dumps(make_card(model), allow_nan=False, indent=1).encode(),
+        CARD: json.dumps(make_card(model), allow_nan=False).encode(),
         STRUCTURE: json.dumps(tree, separators=(",", ":")).encode(),
     }
     if store.tensors:
@@ -216,6 +216,12 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
             members = {rename[name]: archive.read(name) for name in arrays}
         tree = compact(tree, rename)
         check_tree(expand(tree), names_in(tree))
+    except RecursionError:
+        raise ValueError(
+            f"{type(model).__name__} cannot be saved: a part of it refers to itself, as an "
+            "estimator does after set_fit_request. Leave the request out, or use joblib.dump, whose "
+            "files run code when they are loaded."
+        ) from None
     except Exception as error:  # objects refuse to be saved in many ways
         raise ValueError(
             f"{type(model).__name__} cannot be saved: {_in_short(error)}. Leave out the part that "
