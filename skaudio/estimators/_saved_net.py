@@ -31,7 +31,13 @@ def record(net: Any, store: TensorStore) -> dict[str, Any]:
     -------
     dict
         The arguments of :func:`rebuild`.
+
+    Raises
+    ------
+    ValueError
+        If the front end is too large for a saved model.
     """
+    net.architecture.check_frontend()
     tensors = {
         f"{name}.{key}": tensor
         for name in _MODULES

@@ -219,7 +219,7 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
     except RecursionError:
         raise ValueError(
             f"{type(model).__name__} cannot be saved: a part of it refers to itself, as an "
-            "estimator does after set_fit_request. Leave the request out, or use joblib.dump, whose "
+            "estimator does after set_fit_request. Leave it out, or use joblib.dump, whose "
             "files run code when they are loaded."
         ) from None
     except Exception as error:  # objects refuse to be saved in many ways

@@ -287,6 +287,14 @@ def set_plain(kind, name, value):
 
 WRONG = {
     "huge network": (set_plain("Architecture", "n_bands", 10**9), "weights"),
+    "huge filter bank": (
+        lambda tree: [
+            node["content"]["content"].update(n_fft={"json": "268435456"})
+            for node in nodes_in(tree)
+            if node.get("__class__") == "LogMelSpectrogram"
+        ],
+        "536870916 filter values",
+    ),
     "many outputs": (set_plain("Architecture", "n_outputs", 4), "has 4 outputs, but"),
     "size as text": (set_plain("Architecture", "n_bands", "4"), "expected integers"),
     "no network": (set_plain("Architecture", "network", 5), "TypeError|not callable"),

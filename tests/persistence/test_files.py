@@ -173,6 +173,14 @@ def test_what_refers_to_itself_is_not_saved(importable, tmp_path):
         skaudio.save(knot, tmp_path / "m")
 
 
+def test_front_end_that_could_not_be_loaded_is_not_saved(clips, tmp_path):
+    frontend = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
+    model = AudioClassifier(MTSNet(n_filters=(2,)), frontend=frontend, max_epochs=1).fit(*clips)
+    model.architecture_.frontend.n_fft = 2**24
+    with pytest.raises(ValueError, match="filter values, but expected at most 16777216"):
+        skaudio.save(model, tmp_path / "m")
+
+
 # ---------------------------------------------------------------------------- refused in loading
 
 

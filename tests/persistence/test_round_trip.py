@@ -318,6 +318,17 @@ def test_transformer_of_the_user(importable, clips, tmp_path):
     assert np.array_equal(loaded.transform(clips[0]), model.transform(clips[0]))
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:3"])
+def test_device_that_is_not_here(device, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    model = AudioClassifier(**ESTIMATOR).fit(*clips)
+    expected = model.predict_proba(clips[0])
+    model.net_.device = device
+    loaded = round_trip(model, tmp_path)
+    assert loaded.net_.device == "cpu"
+    assert np.array_equal(loaded.predict_proba(clips[0]), expected)
+
+
 @pytest.mark.gpu
 def test_model_of_a_gpu_loads_without_one(clips, tmp_path, monkeypatch):
     model = AudioClassifier(**ESTIMATOR | {"device": "cuda"}).fit(*clips)
