@@ -23,7 +23,7 @@ import inspect
 import json
 import re
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -47,7 +47,7 @@ _ALLOWED = {
     "JsonNode": r"builtins\.str",
     "DictNode": r"builtins\.dict|collections\.OrderedDict|sklearn\.utils\._bunch\.Bunch",
     "ListNode": r"builtins\.list",
-    "SetNode": r"builtins\.(frozen)?set",
+    "SetNode": r"builtins\.set",
     "TupleNode": r"builtins\.tuple",
     "SliceNode": r"builtins\.slice",
     "BytesNode": r"builtins\.bytes",
@@ -65,11 +65,15 @@ _ALLOWED = {
     "ObjectNode": "",
 }
 
-# Types of Python and numpy that any file may name, as the type of a dictionary's keys.
+# Types of Python and numpy that any file may name.
 _PLAIN_TYPES = re.compile(
-    r"builtins\.(str|int|float|bool|complex|bytes|list|tuple|set|dict|NoneType)"
-    r"|numpy\.(ndarray|bool|u?int\d+|float\d+|complex\d+|str_)"
+    r"builtins\.(str|int|float|bool|complex|bytes|list|tuple|set|frozenset|dict|NoneType)"
+    r"|numpy\.(ndarray|dtype|bool|u?int\d+|float\d+|complex\d+|str_|ma(\.core)?\.MaskedArray)"
+    r"|functools\.partial|pathlib\.Path"
 )
+
+# Known types that may be called with values from a file.
+_CONSTRUCTED = {"builtins.frozenset", "pathlib.Path"}
 
 # Of scikit-learn, what is neither an estimator, which skops knows, nor public.
 _SKLEARN_INTERNALS = {
@@ -216,15 +220,13 @@ def _has_text_keys(node: Node) -> bool:
     return all(_name(part) == "builtins.str" for part in types)
 
 
-def check_tree(tree: Any, trusted: Collection[str] = ()) -> None:
+def check_tree(tree: Any) -> None:
     """Refuse a tree that skops could not rebuild safely, whatever names are trusted.
 
     Parameters
     ----------
     tree : dict
         As :func:`expand` returned it.
-    trusted : collection of str
-        Names by the user: only these may be called with arguments from the file.
 
     Raises
     ------
@@ -235,7 +237,7 @@ def check_tree(tree: Any, trusted: Collection[str] = ()) -> None:
         raise ValueError("the structure does not begin with a node")
     nodes = [node for node in nodes_in(tree) if node["__loader__"] != _REFERENCE]
     for node in nodes:
-        _check_node(node, trusted)
+        _check_node(node)
     numbered = {node["__id__"]: node for node in nodes if "__id__" in node}
     for node in nodes:
         if node["__loader__"] == "DictNode":
@@ -247,14 +249,14 @@ def check_tree(tree: Any, trusted: Collection[str] = ()) -> None:
         raise ValueError("an array belongs to two nodes")
 
 
-def _check_node(node: Node, trusted: Collection[str]) -> None:
+def _check_node(node: Node) -> None:
     loader, name = node["__loader__"], _name(node)
     pattern = _ALLOWED.get(loader)
     if pattern is None:
         raise ValueError(f"{name} is of the kind {loader}, which is not supported")
     if pattern and not re.fullmatch(pattern, name):
         raise ValueError(f"a {loader} cannot be a {name}")
-    if loader == "ConstructorFromReduceNode" and name not in {"pathlib.Path", *trusted}:
+    if loader == "ConstructorFromReduceNode" and name not in _CONSTRUCTED and is_known(name):
         raise ValueError(f"{name} would be called with values from the file")
     if loader == "RandomStateNode":
         # numpy does not check it, and would read beyond its 624 numbers.
@@ -320,8 +322,6 @@ def is_known(name: str) -> bool:
         For estimators of scikit-learn False as well: these are known to skops.
     """
     if _PLAIN_TYPES.fullmatch(name) or name in _sklearn_names():
-        return True
-    if name in {"pathlib.Path", "functools.partial"}:
         return True
     module, _, attribute = name.rpartition(".")
     if not re.fullmatch(r"skaudio(\.\w+)*", module) or "__" in name:

@@ -215,7 +215,7 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
             rename = {name: f"{i}{PurePath(name).suffix}" for i, name in enumerate(arrays)}
             members = {rename[name]: archive.read(name) for name in arrays}
         tree = compact(tree, rename)
-        check_tree(expand(tree), names_in(tree))
+        check_tree(expand(tree))
     except RecursionError:
         raise ValueError(
             f"{type(model).__name__} cannot be saved: a part of it refers to itself, as an "
@@ -238,13 +238,12 @@ def _rebuild(path: Path, file: BinaryIO, trusted: Collection[str]) -> Any:
         check_members(archive, file)
         _read_card(path, archive)
         tree = expand(read_json(archive, STRUCTURE))
-        check_tree(tree, trusted)
+        check_tree(tree)
         check_arrays(archive)
         data = _as_skops(archive, tree)
         store = TensorStore(_read_weights(archive))
     untrusted: Any = skops.io.get_untrusted_types(data=data)
-    named = names_in(tree)
-    unknown = [n for n in untrusted if n in named and n not in trusted and not is_known(n)]
+    unknown = [name for name in untrusted if name not in trusted and not is_known(name)]
     if unknown:
         raise UntrustedFileError(
             f"{path}: names {', '.join(unknown)}, but expected classes and functions of skaudio "

@@ -240,6 +240,11 @@ HOSTILE = {
     "constructor": (
         named("ConstructorFromReduceNode", "skaudio.features.mfcc.MFCC", content=ARGUMENTS),
         "would be called with values"),
+    "other constructor": (
+        named("ConstructorFromReduceNode", "subprocess.Popen", content=ARGUMENTS), "names subproc"),
+    "unknown loss": (
+        named("LossNode", "sklearn._loss._loss.x", content=LIST, __reduce__={"args": ARGUMENTS}),
+        "names sklearn._loss"),
     "called as a list": (
         named("ListNode", "skaudio.losses.make_loss", content=[]), "a ListNode cannot be"),
     "called as a dictionary": (

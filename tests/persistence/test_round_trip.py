@@ -2,6 +2,8 @@
 
 import inspect
 import io
+from collections import OrderedDict
+from functools import partial
 from pathlib import Path
 
 import joblib
@@ -210,6 +212,26 @@ def test_pipeline_with_steps_of_sklearn(clips, tmp_path):
         StandardScaler(), LogisticRegression(),
     ).fit(*clips)  # fmt: skip
     assert_same(round_trip(model, tmp_path), model, clips[0])
+
+
+VALUES = {
+    "none": None, "numbers": [True, 3, -0.5, float("inf")], "text": "größer", "bytes": b"ab",
+    "nested": {"a": [{}, (), {1: (2, [3])}]}, "sets": [{1, 2}, frozenset({3})],
+    "numpy": [np.float32(2.5), np.int64(3), np.bool_(True), np.str_("x"), np.dtype("f4")],
+    "arrays": [np.arange(6.0).reshape(2, 3).T, np.array(["a", None], object), np.array([])],
+    "order": OrderedDict(b=1, a=2), "slice": slice(1, None, 2), "path": Path("a/b"),
+    "function": [np.exp, unweighted_average_recall, partial(recall_score, average="macro")],
+    "words of the format": {"json": 1, "same": 2, "list": [3], "dict": {"tuple": (4,)}, "__id__": 5,
+                            "__loader__": "x"},
+    "types": [float, np.ndarray, LogMelSpectrogram],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+def test_parameters_of_all_types(value, tmp_path):
+    loaded = round_trip(FunctionTransformer(kw_args={"value": value}), tmp_path).kw_args["value"]
+    assert type(loaded) is type(value)
+    assert hash_value(loaded) == hash_value(value)
 
 
 SEARCHES = {
