@@ -327,9 +327,9 @@ def is_known(name: str) -> bool:
     if not re.fullmatch(r"skaudio(\.\w+)*", module) or "__" in name:
         return False
     found = getattr(importlib.import_module(module), attribute, None)
-    if inspect.isfunction(found):
-        return module in _SAFE_FUNCTIONS and not attribute.startswith("_")
-    return inspect.isclass(found) and found.__module__ == module
+    if getattr(found, "__module__", None) != module:  # imported there from elsewhere
+        return False
+    return inspect.isclass(found) or (module in _SAFE_FUNCTIONS and inspect.isfunction(found))
 
 
 @cache
