@@ -15,13 +15,13 @@ download.
 
 from pathlib import Path
 
-import joblib
 import matplotlib as mpl
 import numpy as np
 from sklearn.metrics import ConfusionMatrixDisplay, classification_report
 from sklearn.model_selection import GroupShuffleSplit
 from sklearn.pipeline import make_pipeline
 
+import skaudio
 from skaudio import AudioClassifier, LogMelSpectrogram
 from skaudio.datasets import load_spoken_digits
 from skaudio.metrics import unweighted_average_recall
@@ -68,8 +68,15 @@ display.figure_.savefig(results / "quickstart_confusion.png", dpi=150)
 # %%
 # Save and load
 # -------------
+# The whole pipeline goes into one file, which holds data and no code: loading it is safe, whoever
+# made it. A card in the file says what the model is, without loading it.
 
-joblib.dump(model, results / "digits.joblib")
-loaded = joblib.load(results / "digits.joblib")
+skaudio.save(model, results / "digits.skaudio")
+card = skaudio.describe(results / "digits.skaudio")
+print(
+    f"{len(card['labels'])} labels, trained on {card['n_clips']} clips at {card['sample_rate']} Hz"
+)
+
+loaded = skaudio.load(results / "digits.skaudio")
 assert np.array_equal(loaded.predict(X_test), predicted)
 print(f"saved, loaded and predicted the same; model and picture are in {results}/")

@@ -23,10 +23,13 @@ _HOMES = {
     "MFCC": "skaudio.features",
     "Spectrogram": "skaudio.features",
     "TemporalStatistics": "skaudio.features",
+    "describe": "skaudio.persistence",
+    "load": "skaudio.persistence",
+    "save": "skaudio.persistence",
 }
 _ROOMS = (
     "audio", "augmentation", "callbacks", "datasets", "estimators", "exceptions",
-    "features", "layers", "losses", "metrics", "networks", "plots",
+    "features", "layers", "losses", "metrics", "networks", "persistence", "plots",
 )  # fmt: skip
 
 __all__ = [*_HOMES, *_ROOMS, "__version__"]
@@ -41,6 +44,9 @@ if TYPE_CHECKING:
     from skaudio.features import LogMelSpectrogram as LogMelSpectrogram
     from skaudio.features import Spectrogram as Spectrogram
     from skaudio.features import TemporalStatistics as TemporalStatistics
+    from skaudio.persistence import describe as describe
+    from skaudio.persistence import load as load
+    from skaudio.persistence import save as save
 
 
 def __getattr__(name: str) -> Any:

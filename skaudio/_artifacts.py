@@ -13,18 +13,31 @@ import weakref
 from contextlib import suppress
 from pathlib import Path
 from textwrap import shorten
-from typing import Any, NoReturn
+from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from skaudio.exceptions import DamagedFileError
 
-__all__ = ["hash_value", "identify_file", "read_checked", "remove_stale", "write_checked"]
+__all__ = [
+    "CHECKSUM_BYTES",
+    "fits_checksum",
+    "hash_value",
+    "identify_file",
+    "read_checked",
+    "remove_stale",
+    "write_checked",
+]
 
 # 128 bits: among n different values two share a hash with a probability of about n^2 / 2^129,
 # which is 1e-21 for a billion of them. Against damage 2^-128 is as good as certainty.
 _DIGEST_BYTES = 16
+
+CHECKSUM_BYTES = _DIGEST_BYTES
+"""How many bytes :func:`write_checked` appends."""
+
+_BLOCK_BYTES = 2**20
 
 # Parameters that change how, where or with how many messages a result is computed, never which.
 _WITHOUT_EFFECT = frozenset(
@@ -259,7 +272,7 @@ def identify_file(path: str | os.PathLike[str]) -> tuple[str, int, int] | None:
     return os.path.realpath(path), stat.st_size, stat.st_mtime_ns
 
 
-def write_checked(path: Path, data: bytes, *, durable: bool = False) -> None:
+def write_checked(path: Path, data: bytes | memoryview, *, durable: bool = False) -> None:
     """Write a file with a checksum so that no reader ever sees a part of it.
 
     The data go to a temporary name in the same folder, which is then renamed. A rename is atomic
@@ -270,7 +283,7 @@ def write_checked(path: Path, data: bytes, *, durable: bool = False) -> None:
     ----------
     path : Path
         Final name; its folder is made if needed.
-    data : bytes
+    data : bytes or memoryview
     durable : bool, default=False
         Whether to wait until the data are on the disk, so that the file also survives a loss of
         power.
@@ -283,6 +296,7 @@ def write_checked(path: Path, data: bytes, *, durable: bool = False) -> None:
     See Also
     --------
     read_checked : Read the file and check it.
+    fits_checksum : Check a file of any size without reading it into memory.
     remove_stale : Remove what killed processes left behind.
     """
     temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}{_TEMPORARY}")
@@ -334,6 +348,31 @@ def read_checked(path: Path) -> bytes:
     return data
 
 
+def fits_checksum(file: BinaryIO) -> bool:
+    """Tell whether an open file ends with the checksum of all that precedes it.
+
+    Parameters
+    ----------
+    file : binary file
+        As :func:`write_checked` wrote it, at any position. Read block by block, so that no file
+        is too large for memory.
+
+    Returns
+    -------
+    bool
+    """
+    remaining = file.seek(0, os.SEEK_END) - _DIGEST_BYTES
+    file.seek(0)
+    total = hashlib.blake2b(digest_size=_DIGEST_BYTES)
+    while remaining > 0:
+        block = file.read(min(remaining, _BLOCK_BYTES))
+        if not block:  # cut off meanwhile
+            return False
+        total.update(block)
+        remaining -= len(block)
+    return file.read() == total.digest()
+
+
 def remove_stale(folder: Path) -> None:
     """Remove temporary files that killed processes left in a folder.
 
@@ -350,5 +389,5 @@ def remove_stale(folder: Path) -> None:
                 file.unlink()
 
 
-def _checksum(data: bytes) -> bytes:
+def _checksum(data: bytes | memoryview) -> bytes:
     return hashlib.blake2b(data, digest_size=_DIGEST_BYTES).digest()

@@ -9,9 +9,11 @@ __all__ = [
     "AudioFormatError",
     "DamagedFileError",
     "DivergedError",
+    "FileVersionError",
     "SampleRateError",
     "SkaudioWarning",
     "StopTraining",
+    "UntrustedFileError",
     "warn",
 ]
 
@@ -29,7 +31,21 @@ class SampleRateError(AudioFormatError):
 
 
 class DamagedFileError(ValueError):
-    """A file that skaudio wrote, as a checkpoint, is not what was written."""
+    """A file is not what skaudio wrote: torn, changed, or written by another program.
+
+    Raised for saved models, checkpoints and cached features.
+    """
+
+
+class FileVersionError(ValueError):
+    """A saved model has a format that this version of skaudio does not read."""
+
+
+class UntrustedFileError(ValueError):
+    """A saved model names classes or functions that nobody has declared safe.
+
+    The message lists them. Pass those that you know as ``trusted`` of :func:`skaudio.load`.
+    """
 
 
 class SkaudioWarning(UserWarning):

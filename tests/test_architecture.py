@@ -21,7 +21,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 RUNG = {
     "exceptions": 0, "_artifacts": 1, "_validation": 2,
-    "metrics": 3, "audio": 3, "layers": 3, "losses": 3,
+    "metrics": 3, "audio": 3, "layers": 3, "losses": 3, "persistence": 3,
     "datasets": 4, "features": 4, "augmentation": 4, "networks": 4, "callbacks": 4,
     "estimators": 5,
     "plots": 6,
@@ -38,6 +38,8 @@ HOMES = {
     "soxr": {"audio"},
     "librosa": {"audio", "features"},
     "skorch": {"callbacks", "estimators"},
+    "skops": {"persistence"},
+    "safetensors": {"persistence"},
     "torch": {"layers", "losses", "networks", "callbacks", "augmentation", "estimators", "plots"},
 }
 
@@ -147,6 +149,7 @@ def test_no_drawer_for_leftovers():
         ("import skaudio.audio", {"torch", "librosa", "skorch"}),
         ("import skaudio.datasets", {"torch", "librosa", "skorch"}),
         ("import skaudio.metrics", {"torch", "librosa", "skorch"}),
+        ("import skaudio.persistence", {"torch", "librosa", "skorch", "skops", "safetensors"}),
         ("import skaudio.networks", {"librosa", "soundfile", "skorch"}),
     ],
 )

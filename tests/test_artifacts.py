@@ -3,6 +3,7 @@
 import copy
 import enum
 import functools
+import io
 import os
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from sklearn.preprocessing import FunctionTransformer, StandardScaler
 from torch import nn
 
 from skaudio._artifacts import (
+    CHECKSUM_BYTES,
+    fits_checksum,
     hash_value,
     identify_file,
     read_checked,
@@ -360,3 +363,19 @@ def test_old_temporaries_go(tmp_path):
     remove_stale(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted([fresh, result, folder])
     remove_stale(tmp_path / "missing")
+
+
+@pytest.mark.parametrize("n_bytes", [0, 1, 2**20 - 1, 2**20, 2**21 + 5])
+def test_checksum_of_an_open_file(tmp_path, n_bytes):
+    path = tmp_path / "x"
+    write_checked(path, memoryview(bytes(n_bytes)))
+    assert path.stat().st_size == n_bytes + CHECKSUM_BYTES
+    content = bytearray(path.read_bytes())
+    assert fits_checksum(io.BytesIO(content))
+    assert not fits_checksum(io.BytesIO(content[:-1]))
+    content[n_bytes // 2] ^= 1
+    assert not fits_checksum(io.BytesIO(content))
+
+
+def test_a_file_shorter_than_a_checksum_has_none():
+    assert not fits_checksum(io.BytesIO(b"short"))

@@ -5,9 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import joblib
 import pytest
 
+import skaudio
 from skaudio.datasets import load_spoken_digits
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -36,7 +36,7 @@ def test_quickstart(tmp_path):
     assert float(output.split("unweighted average recall:")[1].split()[0]) > 0.8
     assert (tmp_path / "results" / "quickstart_confusion.png").exists()
     clips = load_spoken_digits()
-    loaded = joblib.load(tmp_path / "results" / "digits.joblib")
+    loaded = skaudio.load(tmp_path / "results" / "digits.skaudio")
     assert (loaded.predict(clips.data[::7]) == clips.target[::7]).mean() > 0.8
 
 

@@ -388,6 +388,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             self._refuse_other_architecture()
             self.net_.change(steps)
         self.target_ = self.net_.target = target
+        self.n_clips_ = len(training)
 
     def _plan_architecture(self, target: Target, source: ClipSource) -> Architecture:
         lengths = source.lengths

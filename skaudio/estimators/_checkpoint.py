@@ -8,13 +8,13 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-import numpy as np
 import torch
 from skorch.callbacks import Callback
 
 from skaudio._artifacts import DamagedFileError, read_checked, remove_stale, write_checked
 from skaudio.estimators._callbacks import BestWeights, StopOnPlateau
 from skaudio.estimators._optimization import StagedLearningRate
+from skaudio.estimators._saved_net import plain_rows
 from skaudio.exceptions import warn
 
 __all__ = ["Checkpoints"]
@@ -108,12 +108,11 @@ class Checkpoints(Callback):
         return True
 
     def _state(self, net: Any) -> dict[str, Any]:
-        rows = [{k: _plain(v) for k, v in row.items() if k != "batches"} for row in net.history]
         return {
             "run": self.folder.name,
             "seed": net.seed,
             **_weights(net),
-            "history": rows,
+            "history": plain_rows(net.history),
             "best": _best_weights(net).weights_,
         }
 
@@ -164,10 +163,6 @@ def _check_optimizer(net: Any, state: dict[str, Any]) -> None:
     missing = net.optimizer_.param_groups[0].keys() - saved.keys()
     if missing:
         raise ValueError(f"The saved optimizer is one without {', '.join(sorted(missing))}")
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 def _best_weights(net: Any) -> BestWeights:

@@ -98,6 +98,9 @@ _ATTRIBUTES = """\
     history_ : DataFrame
         One row per epoch: ``train_loss``, ``valid_loss``, ``valid_score``, ``lr``, ``dur``
         (seconds), and what the network reports of itself.
+    n_clips_ : int
+        Clips that the last call of ``fit`` or ``partial_fit`` trained on, without those held back
+        for validation.
     n_features_in_ : int
         Bands seen in :meth:`fit`, or columns of a 2-D array.
 """

@@ -27,6 +27,8 @@ _LAYERS: dict[Any, Callable[..., nn.Module]] = {
     features.Spectrogram: layers.Spectrogram,
 }
 
+_MOST_FILTER_VALUES = 2**24
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -83,6 +85,55 @@ class Architecture:
             warnings.simplefilter("ignore", SkaudioWarning)  # `plan` has warned of empty bands
             frontend = _build_frontend(self.frontend)
         return ClipModule(network, self.n_outputs, frontend, self.frontend.sample_rate)
+
+    def check_frontend(self) -> None:
+        """Check that the front end's tables have a reasonable size.
+
+        A saved model has the numbers that they are computed from, and not the tables, so that a
+        file of some kB could ask for any amount of memory.
+
+        Raises
+        ------
+        ValueError
+            If the filter bank would have more than 2^24 values, 64 MB in float32: a hundred times
+            as many as with 2048 samples and 128 bands.
+        """
+        if self.frontend is None:
+            return
+        settings = self.frontend.get_params()
+        n_values = (settings["n_fft"] // 2 + 1) * settings.get("n_mels", 1)
+        if n_values > _MOST_FILTER_VALUES:
+            raise ValueError(
+                f"The front end has {n_values} filter values, but expected at most "
+                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft or n_mels."
+            )
+
+    def check_weights(self, weights: dict[str, Tensor]) -> None:
+        """Check that weights fit the module, before memory is taken for it.
+
+        Raises
+        ------
+        ValueError
+            If a tensor is missing, or has another shape or type than the module's.
+        """
+        sizes = (self.n_bands, self.n_outputs, self.n_frames or 1)
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"Found the sizes {sizes} of a network, but expected integers >= 1.")
+        self.check_frontend()
+        # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
+        # of many gigabytes is refused before one is built.
+        with torch.device("meta"):
+            expected = self.build().state_dict()
+        wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
+        found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}
+        wrong = sorted(
+            name for name in wanted.keys() | found if wanted.get(name) != found.get(name)
+        )
+        if wrong:
+            raise ValueError(
+                f"The weights {wrong[0]} are {found.get(wrong[0])}, but the network has "
+                f"{wanted.get(wrong[0])}."
+            )
 
 
 def _build_frontend(transformer: Any) -> Any:

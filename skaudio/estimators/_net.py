@@ -22,10 +22,12 @@ from skaudio.estimators._batches import EqualLengthBatches
 from skaudio.estimators._callbacks import NamedScores
 from skaudio.estimators._module import Architecture
 from skaudio.estimators._optimization import make_optimizer
+from skaudio.estimators._saved_net import rebuild, record
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import INITIAL_WEIGHTS, STEP, seeded
 from skaudio.exceptions import DivergedError, StopTraining
 from skaudio.losses import make_loss
+from skaudio.persistence.tensors import active_store
 
 __all__ = ["AudioNet", "StepSettings", "choose_device"]
 
@@ -335,6 +337,9 @@ class AudioNet(NeuralNet):
         return str(self.device).startswith("cuda")
 
     def __getstate__(self) -> dict[str, Any]:
+        store = active_store()
+        if store is not None:
+            return record(self, store)
         # What training needs is rebuilt by prepare_training: the optimiser's state is larger
         # than the model, and a user's callbacks need not be picklable.
         dropped = {"optimizer_", "callbacks_", "scaler_"}
@@ -346,6 +351,13 @@ class AudioNet(NeuralNet):
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
+        store = active_store()
+        if store is not None:
+            device = state["device"]
+            if device.startswith("cuda"):
+                device = _gpu_at_hand(device)
+            rebuild(self, store, **state | {"device": device})
+            return
         self.__dict__.update(state)
         if self._on_gpu:
             self.device = _gpu_at_hand(self.device)

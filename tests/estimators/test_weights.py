@@ -139,3 +139,13 @@ def test_other_classes_in_a_later_call_are_refused(features, classes):
     model.partial_fit(X, y, classes=["cow", "dog", "cat"])
     with pytest.raises(ValueError, match="is not the same as on last call to partial_fit"):
         model.partial_fit(X, y, classes=classes)
+
+
+def test_clips_that_were_trained_on_are_counted(features):
+    X, y = features
+    weight = np.ones(len(y))
+    weight[:2] = 0
+    model = classifier(early_stopping=True, validation_fraction=0.25).fit(X, y)
+    assert model.n_clips_ == len(y) - round(0.25 * len(y))
+    assert classifier().fit(X, y, sample_weight=weight).n_clips_ == len(y) - 2
+    assert model.partial_fit(X[:10], y[:10]).n_clips_ == 10

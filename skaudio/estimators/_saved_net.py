@@ -1,0 +1,127 @@
+"""The record of a net in a file of :func:`skaudio.save`, and the net that is made of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from skaudio.estimators._module import Architecture
+from skaudio.estimators._targets import Target
+from skaudio.persistence.tensors import TensorStore
+
+__all__ = ["plain_rows", "rebuild", "record"]
+
+# What has weights; a loss may have some to learn, too.
+_MODULES = ("module", "criterion")
+
+
+def record(net: Any, store: TensorStore) -> dict[str, Any]:
+    """Describe a net by what its constructor takes, its history, and tensors in a store.
+
+    Parameters
+    ----------
+    net : AudioNet
+        Initialised.
+    store : TensorStore
+        Takes the weights.
+
+    Returns
+    -------
+    dict
+        The arguments of :func:`rebuild`.
+
+    Raises
+    ------
+    ValueError
+        If the front end is too large for a saved model.
+    """
+    net.architecture.check_frontend()
+    tensors = {
+        f"{name}.{key}": tensor
+        for name in _MODULES
+        for key, tensor in getattr(net, f"{name}_").state_dict().items()
+    }
+    return {
+        "architecture": net.architecture,
+        "target": net.target,
+        "settings": net.settings,
+        "device": str(net.device),
+        "seed": net.seed,
+        "history": plain_rows(net.history),
+        "tensors": store.put(net, tensors),
+    }
+
+
+def rebuild(
+    net: Any,
+    store: TensorStore,
+    *,
+    architecture: Architecture,
+    target: Target,
+    settings: Any,
+    device: str,
+    seed: int,
+    history: list[dict[str, Any]],
+    tensors: int,
+) -> None:
+    """Make a net that has no attributes yet the one that :func:`record` described.
+
+    Parameters
+    ----------
+    net : AudioNet
+        As ``__new__`` returned it.
+    store : TensorStore
+        Has the weights.
+    device : str
+        Present on this machine.
+    architecture, target, settings, seed, history, tensors
+        As recorded. A file may hold anything, and not all of it would be noticed here.
+
+    Raises
+    ------
+    ValueError
+        If the parts are not of the right kind, or do not fit together.
+    """
+    for value, kind in (
+        (architecture, Architecture), (target, Target), (seed, int), (history, list),
+        *((row, dict) for row in history),
+    ):  # fmt: skip
+        if not isinstance(value, kind):
+            raise ValueError(f"found {value!r}, but expected an object of {kind.__name__}")
+    if target.n_outputs != architecture.n_outputs:
+        raise ValueError(
+            f"the network has {architecture.n_outputs} outputs, but the target needs "
+            f"{target.n_outputs}"
+        )
+    found = store.take(tensors)
+    architecture.check_weights(_part(found, "module"))
+    net.__init__(architecture, target, settings, device=device, seed=seed)
+    # All that skorch's `initialize` does, except what prepare_training will do.
+    net._initialize_virtual_params()
+    net._initialize_module()
+    net._initialize_criterion()
+    net._initialize_history()
+    net.initialized_ = True
+    net.history.extend(history)
+    for name in _MODULES:
+        getattr(net, f"{name}_").load_state_dict(_part(found, name))
+
+
+def plain_rows(history: Any) -> list[dict[str, Any]]:
+    """Return the rows of a history as plain Python values, without those of single batches."""
+    return [
+        {
+            name: value.item() if isinstance(value, np.generic) else value
+            for name, value in row.items()
+            if name != "batches"
+        }
+        for row in history
+    ]
+
+
+def _part(tensors: dict[str, Tensor], name: str) -> dict[str, Tensor]:
+    """Return the weights of one module."""
+    prefix = f"{name}."
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
