@@ -57,7 +57,7 @@ VOICES = {
 
 
 def speak(word: str, voice: Voice, words_per_minute: float, pitch: float) -> np.ndarray:
-    """Let espeak-ng say `word`; samples at `ESPEAK_RATE`."""
+    """Synthesise `word` with espeak-ng; return samples at `ESPEAK_RATE`."""
     command = ["espeak-ng", "--stdout", "-v", voice.espeak]
     command += ["-s", f"{words_per_minute:.0f}", "-p", f"{np.clip(pitch, 0, 99):.0f}", word]
     wav = subprocess.run(command, capture_output=True, check=True).stdout
@@ -72,7 +72,7 @@ def trim(waveform: np.ndarray, floor_db: float = -40.0) -> np.ndarray:
 
 
 def record(speech: np.ndarray, voice: Voice, rng: np.random.Generator) -> np.ndarray:
-    """Put speech before a microphone: tract, colour, pauses, noise, level; 8 kHz."""
+    """Simulate a recording at 8 kHz: vocal tract, pauses, noise, spectral tilt, level."""
     speech = soxr.resample(speech, ESPEAK_RATE * voice.tract, SAMPLE_RATE)
     before, after = rng.uniform(0.02, 0.15, size=2) * SAMPLE_RATE
     clip = np.pad(speech, (int(before), int(after)))
@@ -85,7 +85,7 @@ def record(speech: np.ndarray, voice: Voice, rng: np.random.Generator) -> np.nda
 
 
 def make() -> tuple[list[np.ndarray], list[dict]]:
-    """All clips, and one row of the table for each."""
+    """Return all clips, and one row of the table for each."""
     rng = np.random.default_rng(SEED)
     clips, rows, start = [], [], 0
     kinds = itertools.product(VOICES.items(), WORDS_PER_MINUTE.items(), DIGITS, range(N_TAKES))

@@ -8,14 +8,14 @@ only module that uses private functions of scikit-learn.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from numbers import Number
 from textwrap import shorten
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import _fit_context as fit_context
+from sklearn.base import _fit_context
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import (
     HasMethods,
@@ -36,14 +36,14 @@ from sklearn.utils.validation import (
 from skaudio.exceptions import AudioFormatError, SampleRateError
 
 try:
-    from sklearn.callback import CallbackSupportMixin, with_callbacks
+    from sklearn.callback import CallbackSupportMixin
+    from sklearn.callback import with_callbacks as _with_callbacks
 except ImportError:  # scikit-learn before 1.9, whose estimators know no callbacks
 
     class CallbackSupportMixin:  # type: ignore[no-redef]
         """Stand in for the mixin of later versions."""
 
-    def with_callbacks(method: Any) -> Any:
-        """Return the method as it is."""
+    def _with_callbacks(method: Any) -> Any:
         return method
 
 
@@ -63,6 +63,7 @@ __all__ = [
     "check_seed",
     "check_waveforms",
     "fit_context",
+    "forget_clips",
     "holds_paths",
     "is_path",
     "remembered_rates",
@@ -74,13 +75,27 @@ __all__ = [
 Clips = NDArray[np.float32] | list[NDArray[np.float32]]
 """Checked clips: one array, or a list with one array per clip."""
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
 # Waveforms of integers are refused as samples that were not scaled to [-1, 1]. Smaller integers
 # than this pass, since scikit-learn's checks of estimators use some; int16 and uint8, in which
 # sound files are stored, never do.
 _LARGEST_INTEGER = 255
 
 
-def check_waveforms(estimator: Any, X: Any, *, reset: bool, check_rate: bool = True) -> Clips:
+def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[Method], Method]:
+    """Decorate a ``fit`` as scikit-learn does: parameters are checked first. Types stay known."""
+    return _fit_context(prefer_skip_nested_validation=prefer_skip_nested_validation)
+
+
+def with_callbacks(method: Method) -> Method:
+    """Decorate a ``fit`` so that scikit-learn's callbacks end with it. Types stay known."""
+    return _with_callbacks(method)
+
+
+def check_waveforms(
+    estimator: Any, X: Any, *, reset: bool, sample_rate: float | None = None
+) -> Clips:
     """Check waveforms and convert them to plain arrays of float32.
 
     Parameters
@@ -91,9 +106,9 @@ def check_waveforms(estimator: Any, X: Any, *, reset: bool, check_rate: bool = T
         Mono waveforms in [-1, 1].
     reset : bool
         True in ``fit``, False afterwards.
-    check_rate : bool, default=True
-        Whether waveforms that remember their sample rate must have that of the estimator (its
-        parameter ``sample_rate``, or that of its ``frontend``).
+    sample_rate : float, optional
+        Rate in Hz that the estimator, or its front end, is set to. Waveforms that remember theirs
+        must have it; None takes any.
 
     Returns
     -------
@@ -109,8 +124,8 @@ def check_waveforms(estimator: Any, X: Any, *, reset: bool, check_rate: bool = T
         If a sample is NaN or infinite, or scikit-learn's own rules are broken.
     """
     clips = _check_clips(estimator, X, reset=reset, what="waveform", ndims=(1,))
-    if check_rate:
-        _check_rates(estimator, remembered_rates(X))
+    if sample_rate is not None:
+        _check_rates(remembered_rates(X), sample_rate, type(estimator).__name__)
     return clips
 
 
@@ -232,21 +247,21 @@ def check_seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**31 - 1))
 
 
-def _check_rates(estimator: Any, rates: list[int | None]) -> None:
-    for source in (estimator, getattr(estimator, "frontend", None)):
-        wanted = getattr(source, "sample_rate", None)
-        if wanted is not None:
-            break
-    else:
-        return
+def _check_rates(rates: list[int | None], wanted: float, name: str) -> None:
     for i, rate in enumerate(rates):
         if rate is not None and rate != wanted:
             raise SampleRateError(
-                f"Clip {i} was loaded at {rate} Hz, but {type(source).__name__} is set to "
-                f"sample_rate={wanted:g}. Set both to one rate, as in AudioLoader(sample_rate="
-                f"{wanted:g}). If the clip was converted since, pass np.asarray(clip), which "
-                "forgets the rate."
+                f"Clip {i} was loaded at {rate} Hz, but {name} is set to sample_rate={wanted:g}. "
+                f"Set both to one rate, as in AudioLoader(sample_rate={wanted:g}). If the clip was "
+                "converted since, pass np.asarray(clip), which forgets the rate."
             )
+
+
+def forget_clips(estimator: Any) -> None:
+    """Remove what an estimator has learned of the shape of its clips."""
+    for name in ("n_features_in_", "_clip_ndim"):
+        if hasattr(estimator, name):
+            delattr(estimator, name)
 
 
 def _check_clips(

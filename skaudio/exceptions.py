@@ -1,5 +1,10 @@
 """Errors and warnings that skaudio defines."""
 
+from __future__ import annotations
+
+import inspect
+import warnings
+
 __all__ = [
     "AudioFormatError",
     "DamagedFileError",
@@ -9,6 +14,7 @@ __all__ = [
     "SkaudioWarning",
     "StopTraining",
     "UntrustedFileError",
+    "warn",
 ]
 
 
@@ -44,6 +50,20 @@ class UntrustedFileError(ValueError):
 
 class SkaudioWarning(UserWarning):
     """Something works but is probably not what was meant."""
+
+
+# Code between a user's line and ours: estimators are called by pipelines, searches and decorators.
+_LIBRARIES = {"skaudio", "sklearn", "skorch", "joblib", "torch", "contextlib", "functools"}
+
+
+def warn(message: str) -> None:
+    """Warn of something, as of the line of the user's own code that led to it."""
+    frame, level = inspect.currentframe(), 1
+    while frame is not None and frame.f_back is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _LIBRARIES:
+            break
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, SkaudioWarning, stacklevel=level)
 
 
 class DivergedError(ArithmeticError):

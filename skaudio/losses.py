@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +14,11 @@ from torch import Tensor, nn
 __all__ = [
     "CLASSIFICATION_LOSSES",
     "REGRESSION_LOSSES",
+    "ClassificationLoss",
     "ConcordanceLoss",
     "FocalLoss",
     "OrdinalLoss",
+    "RegressionLoss",
     "make_loss",
 ]
 
@@ -42,6 +44,11 @@ class FocalLoss(nn.Module):
         If a parameter is out of range, or `alpha` has another number of classes than the
         logits.
 
+    See Also
+    --------
+    OrdinalLoss : For classes with an order.
+    torch.nn.CrossEntropyLoss : The loss without the focusing factor.
+
     Notes
     -----
     A network for two classes may also end in one sigmoid. That is equivalent: the softmax of
@@ -57,11 +64,6 @@ class FocalLoss(nn.Module):
     .. [1] Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017, equation 5.
     .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech
        Emotion Recognition", arXiv 2103.08310, 2021.
-
-    See Also
-    --------
-    OrdinalLoss : For classes with an order.
-    torch.nn.CrossEntropyLoss : The loss without the focusing factor.
 
     Examples
     --------
@@ -141,6 +143,10 @@ class OrdinalLoss(nn.Module):
         If `order` is not a permutation of the ranks, or has another number of classes than the
         logits.
 
+    See Also
+    --------
+    FocalLoss : For classes without an order.
+
     Notes
     -----
     Shape: logits ``(batch, n_classes)``, target ``(batch,)`` of integers; output ``(batch,)``,
@@ -149,10 +155,6 @@ class OrdinalLoss(nn.Module):
     References
     ----------
     .. [1] Diaz and Marathe, "Soft Labels for Ordinal Regression", CVPR 2019, equation 1.
-
-    See Also
-    --------
-    FocalLoss : For classes without an order.
 
     Examples
     --------
@@ -186,6 +188,7 @@ class OrdinalLoss(nn.Module):
         log_prob = _log_prob(logits)
         rank = self._ranks(logits)
         distance = (rank - rank[target][:, None]).abs()  # clip, class
+        # exp(-distance) / sum is the softmax of -distance: each rank further costs a factor of e.
         return -(torch.softmax(-distance.to(log_prob.dtype), dim=1) * log_prob).sum(dim=1)
 
     def _ranks(self, logits: Tensor) -> Tensor:
@@ -222,6 +225,10 @@ class ConcordanceLoss(nn.Module):
     ValueError
         If output and target differ in shape.
 
+    See Also
+    --------
+    skaudio.metrics.concordance_correlation : The coefficient as a metric, in float64.
+
     Notes
     -----
     Shape: output and target ``(batch, n_targets)``, weight ``(batch,)``, >= 0; the loss is a
@@ -233,10 +240,6 @@ class ConcordanceLoss(nn.Module):
        Biometrics 45(1), 1989, equation 1.
     .. [2] Weninger et al., "Discriminatively Trained Recurrent Neural Networks for Continuous
        Dimensional Emotion Recognition from Audio", IJCAI 2016.
-
-    See Also
-    --------
-    skaudio.metrics.concordance_correlation : The coefficient as a metric, in float64.
 
     Examples
     --------
@@ -253,6 +256,8 @@ class ConcordanceLoss(nn.Module):
         share = _shares(weight, target)  # clip, 1
         mean_out, mean_true = (share * output).sum(0), (share * target).sum(0)
         out, true = output - mean_out, target - mean_true
+        # Deviations are squared after the means are subtracted: E[x^2] - E[x]^2 would lose all
+        # digits of a small variance far from zero.
         covariance = (share * out * true).sum(0)
         spread = (share * (out.square() + true.square())).sum(0) + (mean_out - mean_true).square()
         flat = spread == 0  # constant and equal: 0 / 0, which counts as perfect agreement
@@ -260,6 +265,8 @@ class ConcordanceLoss(nn.Module):
 
 
 def _log_prob(logits: Tensor) -> Tensor:
+    # One operation rather than log(softmax): a probability below 1e-45 is 0 in float32, but its
+    # logarithm is an ordinary number. Half precision is widened, as a loss is a sum of many.
     return torch.log_softmax(logits, dim=1, dtype=torch.promote_types(logits.dtype, torch.float32))
 
 
@@ -288,6 +295,9 @@ def _shares(weight: Tensor | None, target: Tensor) -> Tensor:
     # The weights of a batch may all be zero: 0 / tiny is 0, where 0 / 0 would be NaN.
     return weight / weight.sum().clamp(min=torch.finfo(target.dtype).tiny)
 
+
+ClassificationLoss = Literal["cross_entropy", "focal", "ordinal"]
+RegressionLoss = Literal["squared_error", "absolute_error", "huber", "concordance"]
 
 CLASSIFICATION_LOSSES: dict[str, Callable[..., nn.Module]] = {
     "cross_entropy": partial(nn.CrossEntropyLoss, reduction="none"),
@@ -327,6 +337,10 @@ def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
     ------
     TypeError
         If `loss` is a class.
+
+    See Also
+    --------
+    ConcordanceLoss, FocalLoss, OrdinalLoss : Losses that have a name here.
     """
     if inspect.isclass(loss):
         raise TypeError(

@@ -1,9 +1,12 @@
-"""The package's structure: who may import whom, and which libraries are used where.
+"""The package's structure: who may import whom, where libraries are used, what docstrings hold.
 
 A room is a direct child of ``skaudio/``, a folder or a file.
 """
 
 import ast
+import inspect
+import pkgutil
+import re
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -23,6 +26,8 @@ RUNG = {
     "estimators": 5,
     "plots": 6,
 }  # fmt: skip
+
+PUBLIC = [name for name in RUNG if name != "exceptions" and not name.startswith("_")]
 
 # Private to the package, not to one room.
 OPEN_TO_ALL = {"_artifacts", "_validation"}
@@ -94,6 +99,19 @@ def test_libraries_stay_in_their_rooms(path):
         assert name.split(".")[0] not in {"matplotlib", "librosa"}, f"{name} is imported lazily"
 
 
+def test_the_readme_draws_every_room_below_those_it_imports():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    picture = readme.split("## How the package is built\n")[1].split("```")[1]
+    drawn = re.findall(r"^\w+", picture, re.MULTILINE)
+    assert sorted(drawn) == sorted(PUBLIC)
+    for path in INSIDE:
+        for name, _ in imports(ast.parse(path.read_text())):
+            package, *parts = name.split(".")
+            if package == "skaudio" and parts[0] in drawn:
+                above = drawn[: drawn.index(room(path)) + 1]
+                assert parts[0] in above, f"{module_name(path)} imports {name}"
+
+
 def test_what_has_an_underscore_stays_in_its_room():
     taken_elsewhere = []
     for path in INSIDE:
@@ -149,3 +167,49 @@ def test_every_public_name_resolves(name):
 def test_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'AudioClasifier'"):
         skaudio.AudioClasifier  # noqa: B018
+
+
+# numpydoc's order, with a class's attributes next to its parameters as in scikit-learn.
+SECTIONS = [
+    "Parameters", "Attributes", "Returns", "Yields", "Raises", "Warns",
+    "See Also", "Notes", "References", "Examples",
+]  # fmt: skip
+
+
+def sections(docstring):
+    """Split a docstring at its underlined headings; return {heading: text}."""
+    _, *parts = re.split(r"^(\w[\w ]*)\n-{3,}$", inspect.cleandoc(docstring), flags=re.MULTILINE)
+    return dict(zip(parts[::2], parts[1::2], strict=True))
+
+
+def public_objects():
+    """Find the classes and functions that users import; constants have no docstring."""
+    for name in PUBLIC:
+        module = pkgutil.resolve_name(f"skaudio.{name}")
+        for public in module.__all__:
+            thing = getattr(module, public)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield pytest.param(module, thing, id=f"{name}.{public}")
+
+
+every_public_object = pytest.mark.parametrize(("module", "thing"), list(public_objects()))
+
+
+@every_public_object
+def test_docstrings_have_their_sections_in_order(module, thing):
+    headings = list(sections(thing.__doc__))
+    assert headings == [name for name in SECTIONS if name in headings]
+
+
+@every_public_object
+def test_see_also_names_what_exists(module, thing):
+    entries = re.findall(r"^\S.*", sections(thing.__doc__)["See Also"], re.MULTILINE)
+    assert entries
+    for entry in entries:
+        names, purpose = entry.split(" : ")
+        assert purpose
+        for name in names.split(", "):
+            if "." in name:
+                pkgutil.resolve_name(name)  # raises if there is no such module or attribute
+            else:
+                assert name in module.__all__, f"{name} is not in {module.__name__}"

@@ -60,6 +60,10 @@ class AudioInfo(NamedTuple):
         Samples per channel.
     n_channels : int
         1 for mono, 2 for stereo.
+
+    See Also
+    --------
+    probe : Read the header of a file.
     """
 
     sample_rate: int

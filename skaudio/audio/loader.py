@@ -162,7 +162,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             )
         self.sample_rate_ = self.sample_rate
         if not _are_paths(X):
-            check_waveforms(self, X, reset=True, check_rate=False)
+            check_waveforms(self, X, reset=True)
             if self.sample_rate is None:
                 self.sample_rate_ = next(iter(remembered_rates(X)), None)
         elif self.sample_rate is None:
@@ -292,7 +292,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
 
     def _transform_waveforms(self, X: Any) -> Clips:
         """Convert and cut clips that are in memory already."""
-        clips = check_waveforms(self, X, reset=False, check_rate=False)
+        clips = check_waveforms(self, X, reset=False)
         clips = self._convert(clips, remembered_rates(X))
         if self.offset == 0 and self.duration is None:
             return self._label(clips)

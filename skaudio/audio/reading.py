@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import warnings
 from collections.abc import Sequence
 from math import ceil, gcd
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from skaudio.audio.headers import open_file, shown, whole_rate
 from skaudio.audio.waveform import Waveform, n_samples_at, resample, time_slice
-from skaudio.exceptions import AudioFormatError, SkaudioWarning
+from skaudio.exceptions import AudioFormatError, warn
 
 __all__ = ["read", "read_with_rate", "warn_of_upsampling"]
 
@@ -126,9 +125,7 @@ def read_with_rate(
     return Waveform(converted[wanted.start - ahead : stop - ahead], rate), recorded
 
 
-def warn_of_upsampling(
-    paths: Sequence[str], rates: Sequence[int], sample_rate: int, *, stacklevel: int = 3
-) -> None:
+def warn_of_upsampling(paths: Sequence[str], rates: Sequence[int], sample_rate: int) -> None:
     """Warn once if files are converted to a much higher rate than they were recorded at.
 
     Conversion adds no frequencies: above half the old rate the bands of a spectrogram stay empty,
@@ -137,22 +134,30 @@ def warn_of_upsampling(
     Parameters
     ----------
     paths : sequence of str
+        The files; the first one that was recorded at a lower rate is named in the warning.
     rates : sequence of int
         Rate in Hz of each file, as :func:`probe` finds it.
     sample_rate : int
         Rate in Hz that they are converted to. Up to 1.1 times the file's own draws no warning.
-    stacklevel : int, default=3
-        As in :func:`warnings.warn`; the default points to the caller of the caller.
+
+    Warns
+    -----
+    SkaudioWarning
+        If `sample_rate` is more than 1.1 times the rate of a file.
+
+    See Also
+    --------
+    probe : Read the rate of a file.
+    resample : Convert a waveform to another rate.
+    AudioLoader : Read files at one rate, with this warning.
     """
     low = [i for i, rate in enumerate(rates) if sample_rate > _HARMLESS_FACTOR * rate]
     if low:
-        warnings.warn(
+        warn(
             f"{len(low)} of {len(paths)} files are converted to {sample_rate:g} Hz from a lower "
             f"rate, such as {shown(paths[low[0]])} from {rates[low[0]]} Hz: their bands above "
             f"{rates[low[0]] / 2:g} Hz are empty. Set sample_rate to the lowest rate of the files, "
-            f"here {min(rates)}, in all steps, or lower fmax.",
-            SkaudioWarning,
-            stacklevel=stacklevel,
+            f"here {min(rates)}, in all steps, or lower fmax."
         )
 
 

@@ -36,6 +36,11 @@ class Waveform(np.ndarray):
     sample_rate : int or None
         None where it is not known.
 
+    See Also
+    --------
+    read : Read a file as a waveform that remembers its rate.
+    AudioLoader : Read many files as such waveforms, as a step of a pipeline.
+
     Examples
     --------
     >>> import numpy as np
@@ -92,6 +97,11 @@ def time_slice(sample_rate: float, offset: float = 0.0, duration: float | None =
     ValueError
         If `offset` is negative, `duration` is not positive, or one of them is not finite.
 
+    See Also
+    --------
+    fix_length : Cut or zero-pad to a number of samples.
+    read : Read a part of a file, given in seconds.
+
     Examples
     --------
     >>> from skaudio.audio import time_slice
@@ -130,6 +140,11 @@ def fix_length(
     ------
     ValueError
         If `align` is unknown or `n_samples` negative.
+
+    See Also
+    --------
+    time_slice : Convert seconds to the samples to cut out.
+    AudioLoader : Read many files, padded to one length with ``pad=True``.
 
     Examples
     --------
@@ -194,6 +209,12 @@ def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDA
     AudioFormatError
         If the waveform is too short for a single sample at `to_rate`, or so large that the
         result is not finite.
+
+    See Also
+    --------
+    read : Read a file, and convert it to another rate.
+    AudioLoader : Read many files at one rate.
+    warn_of_upsampling : Warn where a higher rate leaves bands empty.
 
     Examples
     --------

@@ -34,6 +34,11 @@ class TimeMask(BaseAugmentation):
     probability : float, default=1.0
         Probability that a clip is changed, in [0, 1].
 
+    See Also
+    --------
+    FrequencyMask : The same along the bands.
+    make_chain : Combines several augmentations.
+
     Notes
     -----
     Masked cells get the mean over the clip's own bands and frames, channel by channel.
@@ -42,11 +47,6 @@ class TimeMask(BaseAugmentation):
     ----------
     .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
        Recognition", Interspeech 2019.
-
-    See Also
-    --------
-    FrequencyMask : The same along the bands.
-    make_chain : Combines several augmentations.
 
     Examples
     --------
@@ -92,6 +92,11 @@ class FrequencyMask(BaseAugmentation):
     probability : float, default=1.0
         Probability that a clip is changed, in [0, 1].
 
+    See Also
+    --------
+    TimeMask : The same along the frames.
+    make_chain : Combines several augmentations.
+
     Notes
     -----
     Masked cells get the mean over the clip's own bands and frames, channel by channel.
@@ -100,11 +105,6 @@ class FrequencyMask(BaseAugmentation):
     ----------
     .. [1] Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech
        Recognition", Interspeech 2019.
-
-    See Also
-    --------
-    TimeMask : The same along the frames.
-    make_chain : Combines several augmentations.
 
     Examples
     --------

@@ -35,13 +35,13 @@ def draw_mixup(n_clips: int, alpha: float, generator: torch.Generator) -> tuple[
     ValueError
         If `alpha` is not positive.
 
-    References
-    ----------
-    .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
-
     See Also
     --------
     mix : Applies what was drawn.
+
+    References
+    ----------
+    .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018, equation 1.
     """
     if not alpha > 0:
         raise ValueError(

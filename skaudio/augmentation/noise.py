@@ -32,14 +32,14 @@ class AdditiveNoise(BaseAugmentation):
     probability : float, default=1.0
         Probability that a clip is changed, in [0, 1].
 
-    Notes
-    -----
-    A silent clip stays silent, as no noise would give it a finite ratio.
-
     See Also
     --------
     Gain : Changes the loudness.
     make_chain : Combines several augmentations.
+
+    Notes
+    -----
+    A silent clip stays silent, as no noise would give it a finite ratio.
 
     Examples
     --------

@@ -30,6 +30,12 @@ class SpeedChange(BaseAugmentation):
     probability : float, default=1.0
         Probability that a clip is changed, in [0, 1].
 
+    See Also
+    --------
+    TimeShift : Shifts without changing the speed.
+    skaudio.networks.MTSNet : A network whose kernels respond at several tempi.
+    make_chain : Combines several augmentations.
+
     Notes
     -----
     Samples are interpolated by a cubic through four neighbours (Catmull and Rom). That is fast,
@@ -39,12 +45,6 @@ class SpeedChange(BaseAugmentation):
     References
     ----------
     .. [1] Ko et al., "Audio Augmentation for Speech Recognition", Interspeech 2015.
-
-    See Also
-    --------
-    TimeShift : Shifts without changing the speed.
-    skaudio.networks.MTSNet : A network whose kernels respond at several tempi.
-    make_chain : Combines several augmentations.
 
     Examples
     --------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -55,7 +54,8 @@ from skaudio.estimators._optimization import (
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import SPLIT, rng_for, threads
 from skaudio.estimators._training import RunSettings, prediction_segments, train
-from skaudio.exceptions import AudioFormatError, SkaudioWarning
+from skaudio.exceptions import AudioFormatError, warn
+from skaudio.losses import RegressionLoss
 from skaudio.networks.building import default_network, fill_in_default
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
@@ -112,7 +112,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         crop_aggregation: Literal["center", "mean"] = "center",
         augmentation: Any = None,
         mixup: float = 0.0,
-        loss: Any = "squared_error",
+        loss: RegressionLoss | Callable = "squared_error",
         optimizer: OptimizerName | Callable = "adamw",
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
@@ -215,7 +215,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             with `checkpoint_dir` the next call goes on from there.
         """
         self._check_options()
-        fresh = not (self.warm_start and hasattr(self, "net_"))
+        fresh = not (self.warm_start and self._has_trained)
         target, training = self._check_data(X, y, sample_weight, groups, fresh=fresh)
         validation = self._check_validation(target, X_val, y_val, groups_val, training)
         checkpoints = self._open_checkpoints(training, validation) if fresh else None
@@ -247,7 +247,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> Self:
         """Train for one epoch at a constant rate; `known` is what there is to know of targets."""
         self._check_options()
-        fresh = not hasattr(self, "net_")
+        fresh = not self._has_trained
         target, training = self._check_data(
             X, y, sample_weight, None, fresh=fresh, rescale=False, **known
         )
@@ -267,7 +267,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _loss_options(self, target: Any) -> dict[str, Any]:
         """Return what the loss needs to know besides its name."""
 
-    # ----------------------------------------------------------------------------- the gate
+    # ------------------------------------------------------------------------------- checks
 
     def _check_options(self) -> None:
         """Refuse combinations of parameters that make no sense together."""
@@ -303,7 +303,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 f"This {type(self).__name__} estimator requires y to be passed, but the target y "
                 "is None."
             )
-        source = self._check_clips(X, reset=fresh)
+        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
         before = None if fresh else self.target_
         target = self._new_target(y, **known)
         return make_training_set(
@@ -317,7 +317,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val go together: pass both or neither.")
         if X is not None:
-            source = self._check_clips(X, reset=False)
+            source = self._check_clips(X, reset=False, frontend=self.frontend)
             return make_validation_set(source, y, target, groups, training)
         if groups is not None:
             raise ValueError(
@@ -330,9 +330,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
         return None
 
-    def _check_clips(self, X: Any, *, reset: bool) -> ClipSource:
-        """Pass clips of any form through the gate."""
-        sample_rate = None if self.frontend is None else self.frontend.sample_rate
+    def _check_clips(self, X: Any, *, reset: bool, frontend: Any) -> ClipSource:
+        sample_rate = None if frontend is None else frontend.sample_rate
         return check_clips(self, X, sample_rate, effective_n_jobs(self.n_jobs), reset=reset)
 
     # ----------------------------------------------------------------------------- training
@@ -342,13 +341,11 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     ) -> tuple[Dataset, Dataset]:
         """Split off clips for validation."""
         if training.groups is None and search_has_groups():
-            warnings.warn(
+            warn(
                 "The search has groups, but fit has none, so that a group may stand on both sides "
                 "of the validation here. Call sklearn.set_config(enable_metadata_routing=True) and "
                 "pass groups to the search: fit(X, y, groups=groups), or params={'groups': groups} "
-                "of cross_validate.",
-                SkaudioWarning,
-                stacklevel=4,
+                "of cross_validate."
             )
         number = int(rng_for(seed, SPLIT).integers(2**31))
         return split_dataset(training, self.validation_fraction, number, stratify=stratify)
@@ -395,10 +392,11 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     def _plan_architecture(self, target: Target, source: ClipSource) -> Architecture:
         lengths = source.lengths
-        if self._crop_length is not None:
-            lengths = np.array([self._crop_length])
+        crop = self._crop_length(self.frontend)
+        if crop is not None:
+            lengths = np.array([crop])
         return Architecture.plan(
-            default_network() if self.network is None else self.network,
+            self._network,
             self.frontend,
             n_bands=len(source.load(0, 0, 1)),
             n_outputs=target.n_outputs,
@@ -408,11 +406,11 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     def _refuse_other_architecture(self) -> None:
         """Refuse to go on with a network that is not the one which the parameters describe."""
         before = self.architecture_
-        network = default_network() if self.network is None else self.network
         for name, now, then in [
-            ("network", network, before.network), ("frontend", self.frontend, before.frontend)
-        ]:  # fmt: skip
-            if now is not then and hash_value(now, name) != hash_value(then, name):
+            ("network", self._network, before.network),
+            ("frontend", self.frontend, before.frontend),
+        ]:
+            if not _alike(now, then):
                 raise ValueError(
                     f"{name} is {now!r}, but further training goes on with the {name} of the first "
                     f"fit, {then!r}. Set warm_start=False (or start with a new estimator) to train "
@@ -435,7 +433,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return RunSettings(
             n_epochs=self.max_epochs,
             batch_size=self.batch_size,
-            crop=self._crop_length,
+            crop=self._crop_length(self.frontend),
             lr_schedule=self.lr_schedule,
             clip_norm=self.clip_norm,
             early_stopping=self.early_stopping,
@@ -451,10 +449,15 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         if not hasattr(self, "_init_callback_context"):  # scikit-learn before 1.9
             yield ()
             return
+        # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
         context = self._init_callback_context(max_subtasks=self.max_epochs)
         context.call_on_fit_task_begin(estimator=self)
         yield [EpochTasks(context, self)]
         context.call_on_fit_task_end(estimator=self)
+
+    @property
+    def _network(self) -> Any:
+        return default_network() if self.network is None else self.network
 
     @property
     def _augmentation(self) -> Any:
@@ -464,19 +467,26 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return self.augmentation
 
     @property
-    def _crop_length(self) -> int | None:
-        """Samples in a crop."""
-        if self.crop is None:
+    def _has_trained(self) -> bool:
+        """Whether there is a net that has learned something, for an epoch at least."""
+        return hasattr(self, "net_") and len(self.net_.history) > 0
+
+    def _crop_length(self, frontend: Any) -> int | None:
+        """Count the samples in a crop."""
+        if self.crop is None or frontend is None:
             return None
-        return max(1, round(self.crop * self.frontend.sample_rate))
+        return max(1, round(self.crop * frontend.sample_rate))
 
     # --------------------------------------------------------------------------- prediction
 
     def _predict_outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Compute the network's output for each segment, and the clip that the segment is of."""
         check_is_fitted(self)
-        source = self._check_clips(X, reset=False)
-        segments = prediction_segments(self.net_, source, self._crop_length, self.crop_aggregation)
+        # The front end of the fit: parameters may have been changed since.
+        frontend = self.architecture_.frontend
+        source = self._check_clips(X, reset=False, frontend=frontend)
+        crop = self._crop_length(frontend)
+        segments = prediction_segments(self.net_, source, crop, self.crop_aggregation)
         self._check_frames(segments)
         batches = EqualLengthBatches(source, segments, self.batch_size)
         # Short predictions are over before a bar would be seen.
@@ -511,7 +521,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             }
             for row in self.net_.history
         ]
-        return pd.DataFrame(rows).set_index("epoch")
+        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
@@ -530,6 +540,21 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     means = np.zeros((len(counts), values.shape[1]))
     np.add.at(means, clip, values)
     return means / counts[:, np.newaxis]
+
+
+def _alike(now: Any, then: Any) -> bool:
+    """Tell whether two networks or front ends describe the same thing."""
+    if now is then:
+        return True
+    if type(now) is not type(then):
+        return False
+    if hasattr(now, "get_params"):
+        ours, theirs = now.get_params(deep=False), then.get_params(deep=False)
+        return all(_alike(ours[name], theirs[name]) for name in ours)
+    try:
+        return hash_value(now) == hash_value(then)
+    except ValueError:  # such as a lambda, which is like no other
+        return False
 
 
 def _start_head(module: torch.nn.Module, network: Any, target: Target, training: Dataset) -> None:

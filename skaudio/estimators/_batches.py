@@ -35,8 +35,10 @@ Inputs = dict[str, Tensor]
 Batch = tuple[Inputs, Tensor]
 Indices = NDArray[np.int64]
 
-# Clips of unequal length are sorted within runs of this many batches, so that little is padded
-# while batches still differ from epoch to epoch.
+# Clips of unequal length are sorted within runs of this many batches. With lengths drawn at random
+# a batch is padded to its longest clip, up to half of it for nothing; sorted over 16 batches, a
+# batch spans a sixteenth of the range of lengths, and little is left to gain by longer runs.
+# Sorted over all clips, each epoch would consist of the same batches.
 _SORTED_BATCHES = 16
 
 
@@ -59,12 +61,14 @@ def whole_clips(lengths: Indices) -> Segments:
 
 def centre_crops(lengths: Indices, crop: int) -> Segments:
     """Take one crop from the middle of every clip."""
-    starts = np.maximum(lengths - crop, 0) // 2
+    starts = np.maximum(lengths - crop, 0) // 2  # a clip shorter than the crop starts at 0
     return Segments(np.arange(len(lengths)), starts, np.full_like(lengths, crop))
 
 
 def random_crops(lengths: Indices, crop: int, rng: np.random.Generator) -> Segments:
     """Take one crop from every clip, its start uniform over the places where it fits."""
+    # One draw per clip, whatever the lengths: the crop of a clip then depends on its number and
+    # the epoch alone, and neither on readers nor on batches.
     places = np.maximum(lengths - crop, 0) + 1
     starts = (rng.random(len(lengths)) * places).astype(np.int64)
     return Segments(np.arange(len(lengths)), starts, np.full_like(lengths, crop))
@@ -72,8 +76,9 @@ def random_crops(lengths: Indices, crop: int, rng: np.random.Generator) -> Segme
 
 def covering_crops(lengths: Indices, crop: int) -> Segments:
     """Take crops side by side over every clip, the last one flush with its end."""
-    counts = np.maximum(-(-lengths // crop), 1)
+    counts = np.maximum(-(-lengths // crop), 1)  # rounded up
     clip = np.repeat(np.arange(len(lengths)), counts)
+    # Number of each crop within its clip: its row, less the rows of all clips before.
     nth = np.arange(len(clip)) - np.repeat(np.cumsum(counts) - counts, counts)
     starts = np.minimum(nth * crop, np.maximum(lengths - crop, 0)[clip])
     return Segments(clip, starts, np.full_like(starts, crop))
@@ -125,10 +130,12 @@ class TrainingBatches:
         order = rng.permutation(len(lengths))
         if lengths.min() == lengths.max():
             return _divide(order, self.batch_size)
+        # A stable sort keeps the random order of clips of equal length.
         run = self.batch_size * _SORTED_BATCHES
         runs = [order[i : i + run] for i in range(0, len(order), run)]
         order = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in runs])
         batches = _divide(order, self.batch_size)
+        # Else an epoch would go from short clips to long ones, run by run.
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -207,6 +214,7 @@ def _pad_end(part: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     missing = length - part.shape[-1]
     if missing <= 0:
         return part
+    # Features may be decibels, where 0 is loud: the lowest value of the clip is its silence.
     fill = 0.0 if part.ndim == 1 else part.min()
     widths = [(0, 0)] * (part.ndim - 1) + [(0, missing)]
     return np.pad(part, widths, constant_values=fill)
@@ -233,6 +241,8 @@ def _load_ahead(
     try:
         for rows in batches:
             waiting.append(pool.submit(load, rows))
+            # Two batches per reader are under way or ready: enough to bridge a slow file, and a
+            # bound for the memory.
             if len(waiting) > 2 * n_readers:
                 yield waiting.popleft().result()
         while waiting:

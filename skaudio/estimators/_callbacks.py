@@ -108,6 +108,7 @@ class _Monitor(Callback):
         """Return the epoch with the best value since the training began, counted within it."""
         sign = -1 if self.greater_is_better else 1
         values = sign * np.array(net.history[self.first_epoch_ :, self.monitor], dtype=float)
+        # A NaN, the score of outputs that are not finite, is never best.
         return int(np.argmin(np.where(np.isnan(values), np.inf, values)))
 
     def n_epochs(self, net: Any) -> int:
@@ -145,7 +146,7 @@ class BestWeights(_Monitor):
         net.module_.load_state_dict(self.weights_)
 
     def _keep(self, net: Any) -> None:
-        state = net.module_.state_dict()
+        state = net.module_.state_dict()  # refers to the weights, which the next step changes
         self.weights_ = {name: value.detach().clone() for name, value in state.items()}
 
 

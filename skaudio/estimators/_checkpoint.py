@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import io
-import warnings
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -16,7 +15,7 @@ from skaudio._artifacts import DamagedFileError, read_checked, remove_stale, wri
 from skaudio.estimators._callbacks import BestWeights, StopOnPlateau
 from skaudio.estimators._optimization import StagedLearningRate
 from skaudio.estimators._saved_net import plain_rows
-from skaudio.exceptions import SkaudioWarning
+from skaudio.exceptions import warn
 
 __all__ = ["Checkpoints"]
 
@@ -48,13 +47,14 @@ class Checkpoints(Callback):
 
     def unfinished_seed(self) -> int | None:
         """Return the seed of the unfinished run in the folder; None if there is no such run."""
-        state = self._newest()
-        return None if state is None else state["seed"]
+        self._found = self._newest()  # for `resume`, so that damage is reported once
+        return None if self._found is None else self._found["seed"]
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Write a checkpoint, and remove those that are no longer needed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "finished").unlink(missing_ok=True)
+        # Made in memory first: a checksum needs the whole, and networks of this size are small.
         data = io.BytesIO()
         torch.save(self._state(net), data)
         path = self.folder / f"epoch_{len(net.history):05d}.pt"
@@ -71,12 +71,14 @@ class Checkpoints(Callback):
             If the run had come to its end, but was killed before it could say so.
         """
         remove_stale(self.folder)
-        state = self._newest()
+        state = self.__dict__.pop("_found", None) or self._newest()
         # Another seed is that of a process which began this run at the same time.
         if state is None or state["seed"] != net.seed or not self._load_weights(net, state):
             for path in self.folder.glob("epoch_*.pt"):
                 path.unlink(missing_ok=True)
             return 0
+        # Callbacks whose state follows from the history are called with it, once more for its last
+        # epoch, as the process that was killed may not have come to that.
         net.history.extend(state["history"])
         _best_weights(net).weights_ = state["best"]
         for _, callback in net.callbacks_:
@@ -91,18 +93,16 @@ class Checkpoints(Callback):
 
     def _load_weights(self, net: Any, state: dict[str, Any]) -> bool:
         """Put a state into the net; if it does not fit, warn and leave the net as it was."""
-        before = copy.deepcopy(_weights(net))
+        before = copy.deepcopy(_weights(net))  # a state may fit in part, and be half loaded
         try:
             _check_optimizer(net, state)
             _set_weights(net, state)
         except Exception as error:  # what does not fit fails in many ways
             _set_weights(net, before)
-            warnings.warn(
+            warn(
                 f"{self.folder}: the checkpoints of this run do not fit the network, the loss or "
                 f"the optimizer any more ({shorten(str(error), 200)}). Was the function that "
-                "builds it changed? The training starts afresh.",
-                SkaudioWarning,
-                stacklevel=2,
+                "builds it changed? The training starts afresh."
             )
             return False
         return True
@@ -143,11 +143,7 @@ class Checkpoints(Callback):
                 fault = "belongs to another run"
             else:
                 return state
-        warnings.warn(
-            f"{path}: this checkpoint {fault}; the one before it is used instead.",
-            SkaudioWarning,
-            stacklevel=2,
-        )
+        warn(f"{path}: this checkpoint {fault}; the one before it is used instead.")
         return None
 
 

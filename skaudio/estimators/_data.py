@@ -6,7 +6,7 @@ import inspect
 import warnings
 from collections.abc import Iterator, Set
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,13 +25,14 @@ from skaudio._validation import (
     check_paths,
     check_sample_weight,
     check_waveforms,
+    forget_clips,
     holds_paths,
     is_path,
     with_bands,
 )
 from skaudio.audio import probe, read, warn_of_upsampling
 from skaudio.estimators._targets import Target
-from skaudio.exceptions import AudioFormatError, SkaudioWarning
+from skaudio.exceptions import AudioFormatError, warn
 
 __all__ = [
     "ArrayClips",
@@ -129,7 +130,7 @@ class FileClips:
             infos = list(pool.map(probe, paths))
         self.lengths = np.array([info.n_samples_at(sample_rate) for info in infos], dtype=np.int64)
         rates = [info.sample_rate for info in infos]
-        warn_of_upsampling(paths, rates, sample_rate, stacklevel=7)  # points to the user's call
+        warn_of_upsampling(paths, rates, sample_rate)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -194,7 +195,7 @@ class Dataset:
 def check_clips(
     estimator: Any, X: Any, sample_rate: int | None, n_readers: int, *, reset: bool
 ) -> ClipSource:
-    """Pass clips of any form through the gate.
+    """Check clips of any form.
 
     Parameters
     ----------
@@ -220,11 +221,11 @@ def check_clips(
                 "frontend=LogMelSpectrogram(...) to read the files while training, or put "
                 "AudioLoader() and LogMelSpectrogram() before it in a Pipeline."
             )
-        if reset and hasattr(estimator, "n_features_in_"):
-            del estimator.n_features_in_
+        if reset:
+            forget_clips(estimator)
         return FileClips(check_paths(X), sample_rate, n_readers)
     if sample_rate is not None:
-        return ArrayClips(check_waveforms(estimator, X, reset=reset))
+        return ArrayClips(check_waveforms(estimator, X, reset=reset, sample_rate=sample_rate))
     clips = check_features(estimator, X, reset=reset)
     _warn_of_waveforms(clips)
     return ArrayClips(with_bands(clips))
@@ -279,7 +280,7 @@ def make_validation_set(
     if groups is not None and training.groups is not None:
         _warn_of_shared(training.groups, groups)
     encoded = target.encode(y, "y_val")
-    return Dataset(source, encoded, target.weigh(encoded, None), groups)
+    return Dataset(source, encoded, target.weigh(encoded, None, name="y_val"), groups)
 
 
 def split_dataset(
@@ -312,7 +313,14 @@ def split_dataset(
         parts = _split_groups(y, dataset.groups, fraction, seed, stratify=stratify)
     else:
         parts = _split_clips(y, fraction, seed, stratify=stratify)
-    return dataset.subset(parts[0]), dataset.subset(parts[1])
+    return _rescaled(dataset.subset(parts[0])), _rescaled(dataset.subset(parts[1]))
+
+
+def _rescaled(dataset: Dataset) -> Dataset:
+    """Scale weights to mean 1, so that the losses of both parts are weighted means."""
+    if dataset.weight is None or not dataset.weight.any():
+        return dataset
+    return replace(dataset, weight=dataset.weight / dataset.weight.mean())
 
 
 def _split_clips(
@@ -320,12 +328,14 @@ def _split_clips(
 ) -> tuple[Indices, Indices]:
     n_clips = len(y)
     n_valid = max(1, round(n_clips * fraction))
+    # Each class needs a clip to learn from.
     n_classes = len(np.unique(y)) if stratify else 1
     if n_clips - n_valid < max(1, n_classes):
         raise ValueError(
             f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
             "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
         )
+    # scikit-learn stratifies only where each class has two clips at least.
     stratify = stratify and min(_class_counts(y)) >= 2
     splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
         n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
@@ -343,6 +353,8 @@ def _split_groups(
             "Cannot hold back a group for validation: all clips belong to one group. Pass X_val "
             "and y_val, or early_stopping=False."
         )
+    # Of k folds of whole groups each holds about 1 / k of the clips; the one is taken that comes
+    # closest to the wanted share.
     n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
     # Stratified folds need one class at least that reaches into all of them.
     largest = max(_class_counts(y)) if stratify else n_splits
@@ -404,11 +416,9 @@ def _check_groups(groups: Any, y: NDArray, suffix: str = "") -> NDArray | None:
 def _warn_of_shared(groups: NDArray, groups_val: NDArray) -> None:
     shared = np.intersect1d(groups, groups_val).tolist()
     if shared:
-        warnings.warn(
+        warn(
             f"{len(shared)} group(s) are in both groups and groups_val, such as {shared[0]!r}: "
-            "validation scores will be too high. Validate on other groups.",
-            SkaudioWarning,
-            stacklevel=5,
+            "validation scores will be too high. Validate on other groups."
         )
 
 
@@ -416,12 +426,10 @@ def _warn_of_waveforms(clips: Clips) -> None:
     """Warn if one-band features are so long that they look like waveforms."""
     longest = max(clip.shape[-1] if clip.ndim == 1 else 0 for clip in clips)
     if longest > _MANY_FRAMES:
-        warnings.warn(
+        warn(
             f"X has clips of {longest} values, which are taken for frames of one band, but look "
             "like waveforms. Pass frontend=LogMelSpectrogram(...), or put one before the estimator "
-            "in a Pipeline.",
-            SkaudioWarning,
-            stacklevel=6,
+            "in a Pipeline."
         )
 
 

@@ -79,7 +79,8 @@ _TRAINING = """\
     warm_start : bool, default=False
         Whether another call of :meth:`fit` goes on with the trained network. Loss, optimiser,
         `lr`, `augmentation`, `mixup` and `amp` are then those set by now; `network` and
-        `frontend` must stay as they were. Such further training writes no checkpoints.
+        `frontend` must stay as they were, and the device is that of the first fit. Such further
+        training writes no checkpoints.
     random_state : int, RandomState instance or None, default=None
         With an integer the result is the same to the last bit on a CPU, for the same number of
         torch threads. Global random generators are left as they were.

@@ -118,16 +118,20 @@ class AudioNet(NeuralNet):
     @property
     def _default_callbacks(self) -> list[tuple[str, Any]]:
         own = [
-            ("epoch_timer", EpochTimer()),
-            ("train_loss", PassthroughScoring("train_loss", on_train=True)),
-            ("named_scores", NamedScores()),
-            ("kernel_averaging", KernelAveraging()),
-            ("norm_scaling", NormScaling()),
+            ("skaudio_epoch_timer", EpochTimer()),
+            ("skaudio_train_loss", PassthroughScoring("train_loss", on_train=True)),
+            ("skaudio_named_scores", NamedScores()),
+            ("skaudio_kernel_averaging", KernelAveraging()),
+            ("skaudio_norm_scaling", NormScaling()),
         ]
         given = [entry[1] if isinstance(entry, tuple) else entry for entry in self.callbacks or []]
+        kinds = [entry if isinstance(entry, type) else type(entry) for entry in given]
         # A user's own KernelAveraging(every="epoch") takes the place of the one here.
-        kinds = tuple(type(callback) for callback in given)
-        return [(name, callback) for name, callback in own if type(callback) not in kinds]
+        return [
+            (name, callback)
+            for name, callback in own
+            if not any(issubclass(kind, type(callback)) for kind in kinds)
+        ]
 
     def initialize_module(self) -> AudioNet:
         """Build the module from this net's own seed."""
@@ -203,22 +207,28 @@ class AudioNet(NeuralNet):
             del self.history[-1]
 
     def notify(self, method_name: str, **kwargs: Any) -> None:
-        """Tell the net, then its callbacks.
+        """Tell the net, then all of its callbacks, also after one has asked for the end.
 
         skorch's early stopping asks for the end by an interrupt, which is not one by the user.
         """
         getattr(self, method_name)(self, **kwargs)
+        stops = False
         for _, callback in self.callbacks_:
             try:
                 getattr(callback, method_name)(self, **kwargs)
+            except StopTraining:
+                stops = True
             except KeyboardInterrupt:
-                if isinstance(callback, EarlyStopping):
-                    raise StopTraining from None
-                raise
+                if not isinstance(callback, EarlyStopping):
+                    raise
+                stops = True
+        if stops:
+            raise StopTraining
 
     def train_step_single(self, batch: Any, **fit_params: Any) -> dict[str, Any]:
         """Run forward and backward on one batch."""
         inputs, target = batch
+        # Random numbers follow from epoch and step, so that a resumed training draws the same.
         key = (STEP, len(self.history) - 1, self.step_)
         with seeded(self.device, self.seed, *key) as generator, self._autocast():
             pairs = None
@@ -236,7 +246,7 @@ class AudioNet(NeuralNet):
                 f"{self.step_}. Lower lr, set clip_norm, or check the targets; the best weights "
                 "before that were kept."
             )
-        if self.scaler_.is_enabled():
+        if self.scaler_.is_enabled():  # before gradients are clipped to a norm
             self.scaler_.unscale_(self.optimizer_)
         named = {name: value.detach() for name, value in named.items()}
         return {"loss": loss.detach(), "y_pred": logits.detach(), "named": named}
@@ -273,15 +283,18 @@ class AudioNet(NeuralNet):
         """
         self._set_training(False)
         with torch.inference_mode():
+            # In float64 from here on: softmax and means over crops then add no rounding of their
+            # own to that of the network.
             outputs = [
                 _split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in show(batches)
             ]
         sorted_outputs = torch.cat(outputs).numpy()
         result = np.empty_like(sorted_outputs)
-        result[batches.order] = sorted_outputs
+        result[batches.order] = sorted_outputs  # undo the sorting by length
         return result
 
     def _weighted_loss(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        # Sums of losses in half precision would overflow at 65 504.
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         if weight is not None:
             weight = weight.to(output.dtype).to(self.device)
@@ -296,6 +309,8 @@ class AudioNet(NeuralNet):
     ) -> Tensor:
         if pairs is None:
             return self._weighted_loss(logits, target, weight)
+        # The loss of a mixed target is the mixture of the losses: with cross-entropy the two are
+        # the same, since it is linear in the target; with other losses this is their definition.
         partner, share = pairs
         weight = torch.ones_like(share) if weight is None else weight
         own = self._weighted_loss(logits, target, weight * share)
@@ -368,6 +383,7 @@ def _sum_losses(named: dict[str, Tensor]) -> Tensor | float:
 
 def _mix_inputs(inputs: dict[str, Tensor], partner: Tensor, share: Tensor) -> dict[str, Tensor]:
     mixed = inputs | {"x": mix(inputs["x"], partner, share)}
+    # Where one of two clips has ended the other one is still heard.
     if "lengths" in inputs:
         mixed["lengths"] = torch.maximum(inputs["lengths"], inputs["lengths"][partner])
     return mixed

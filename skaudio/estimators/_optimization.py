@@ -242,6 +242,6 @@ def count_plateaus(scores: Sequence[float], patience: int, min_delta: float = 0.
             best, waited = score, 0
         else:
             waited += 1
-        if waited == patience:
+        if waited == patience:  # the best score stays: the next stage has to beat it, too
             plateaus, waited = plateaus + 1, 0
     return plateaus

@@ -24,6 +24,8 @@ from skaudio.metrics import concordance_correlation, unweighted_average_recall
 
 __all__ = ["ClassTarget", "NumberTarget", "Target"]
 
+_LARGEST = float(np.finfo(np.float32).max)  # losses are computed in float32
+
 
 class Target(ABC):
     """How one kind of target is treated.
@@ -65,26 +67,26 @@ class Target(ABC):
         """Return what an untrained network should answer, shape (n_outputs,)."""
 
     def weigh(
-        self, target: NDArray, weight: NDArray | None, *, rescale: bool = True
+        self, target: NDArray, weight: NDArray | None, *, rescale: bool = True, name: str = "y"
     ) -> NDArray[np.float64] | None:
         """Weigh encoded targets, by default to mean 1; None where all count the same.
 
         `rescale` has to be off where these clips are one chunk among others, so that a weight
-        means the same in each chunk.
+        means the same in each chunk. `name` is what messages call the targets.
         """
         if weight is None:
             return None
         with np.errstate(over="ignore"):
             mean = weight.mean()
-        if not np.isfinite(mean):
+        if not np.isfinite(mean) or (not rescale and weight.max() > _LARGEST):
             raise ValueError(
                 f"sample_weight and class_weight give clips weights up to {weight.max():.3g}, "
                 "whose sum overflows. Divide them by a constant: only their ratios matter."
             )
         if rescale and not weight.any():
             raise ValueError(
-                "All clips weigh 0 after class_weight, so that nothing would be learned. Raise "
-                "the weight of a class that y holds."
+                f"All clips weigh 0 after class_weight, so that {name} would say nothing. Raise "
+                f"the weight of a class that {name} holds."
             )
         if np.all(weight == (weight[0] if rescale else 1)):
             return None
@@ -115,20 +117,24 @@ class ClassTarget(Target):
     stratifies: ClassVar[bool] = True
 
     def check(self, y: Any, name: str = "y") -> NDArray:
+        if isinstance(y, (list, tuple)):  # numpy would make text of mixed labels
+            _sortable(np.array([*y, None], dtype=object)[:-1], name)
         y = _sortable(column_or_1d(y, warn=True), name)
         assert_all_finite(y, input_name=name)
         check_classification_targets(y)
         return y
 
     def learn(self, y: NDArray, weight: NDArray | None, before: Self | None = None) -> Self:
-        classes = self.classes if before is None else before.classes
+        order, classes = self.order, self.classes
+        if before is not None:
+            order, classes = before.order if order is None else order, before.classes
         if classes is None:
             classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
                 f"y holds one class only, {classes.tolist()}, but a classifier needs at least two."
             )
-        learned = replace(self, classes=classes)
+        learned = replace(self, classes=classes, order=order)
         if isinstance(self.class_weight, Mapping):
             return replace(learned, factors=_check_class_weight(self.class_weight, classes))
         if self.class_weight == "balanced":
@@ -173,12 +179,12 @@ class ClassTarget(Target):
         return np.log(np.maximum(shares, 1e-3 * shares.max()) / shares.sum())
 
     def weigh(
-        self, target: NDArray, weight: NDArray | None, *, rescale: bool = True
+        self, target: NDArray, weight: NDArray | None, *, rescale: bool = True, name: str = "y"
     ) -> NDArray[np.float64] | None:
         if self.factors is not None:
             by_class = self.factors[target]
             weight = by_class if weight is None else by_class * weight
-        return super().weigh(target, weight, rescale=rescale)
+        return super().weigh(target, weight, rescale=rescale, name=name)
 
     def ranks(self) -> NDArray[np.int64]:
         """Return the rank of each class number, for losses that know an order.
@@ -191,7 +197,11 @@ class ClassTarget(Target):
         """
         labels = self.labels.tolist()
         if self.order is not None:
-            order = [label for label in self.order if label in labels]  # a fold may lack some
+            order = list(self.order)
+            if labels == list(range(len(order))) and not set(order) & set(labels):
+                # cross_val_predict and voting number the sorted labels before they call `fit`.
+                order = [sorted(order).index(label) for label in order]
+            order = [label for label in order if label in labels]  # a fold may lack some
             if len(order) != len(set(order)) or set(order) != set(labels):
                 raise ValueError(
                     f"class_order={list(self.order)} does not list each of the classes {labels} "
@@ -206,6 +216,7 @@ class ClassTarget(Target):
                 "class_order=[...] from the lowest to the highest, or y as an ordered pandas "
                 "Categorical."
             ) from None
+        # The position of each value among the sorted ones: sorting the order inverts it.
         return values.argsort(kind="stable").argsort(kind="stable")
 
 
@@ -269,11 +280,17 @@ class NumberTarget(Target):
             raise ValueError(
                 f"{name} has {columns.shape[1]} targets, but the first fit had {self.n_outputs}."
             )
-        return ((columns - mean) / scale).astype(np.float32)
+        encoded = (columns - mean) / scale
+        if np.abs(encoded).max() > _LARGEST:
+            raise ValueError(
+                f"{name} holds {np.abs(columns).max():.3g}, which is too far from the training "
+                f"set's mean of {mean[0]:.3g} (deviation {scale[0]:.3g}) for float32. Remove it."
+            )
+        return encoded.astype(np.float32)
 
     def decode(self, output: NDArray[np.float64]) -> NDArray[np.float64]:
         """Turn outputs of a network into the targets' own units, with the axes of `y`."""
-        mean, scale = self._moments
+        mean, scale = self._moments  # float64, so that large targets keep their digits
         y = output * scale + mean
         return y[:, 0] if self.is_flat else y
 

@@ -18,6 +18,10 @@ INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT = range(5)
 # threads take turns: a fit holds the lock for a training step, not for the whole training.
 _LOCK = threading.RLock()
 
+# The number of torch's threads before any call of `threads`, then those that calls have asked for
+# and still need.
+_WISHES: list[list[int]] = []
+
 
 def rng_for(seed: int, *key: int) -> np.random.Generator:
     """Return numpy's generator for one purpose, such as (ORDER, epoch)."""
@@ -48,14 +52,23 @@ def threads(n_threads: int | None) -> Iterator[None]:
     """Let torch compute with this many threads; None leaves their number alone.
 
     Sums of floats depend on how they are divided among threads, so the number decides about
-    the last bits of a result.
+    the last bits of a result. It is one number for the whole process: of calls that overlap, the
+    last to begin sets it, and when all have ended it is what it was before the first.
     """
-    before = torch.get_num_threads()
-    if n_threads is None or n_threads == before:
+    if n_threads is None:
         yield
         return
-    torch.set_num_threads(n_threads)
+    wish = [n_threads]  # a list of its own, to be told from equal wishes
+    with _LOCK:
+        if not _WISHES:
+            _WISHES.append([torch.get_num_threads()])
+        _WISHES.append(wish)
+        torch.set_num_threads(n_threads)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _LOCK:
+            _WISHES[:] = [other for other in _WISHES if other is not wish]
+            torch.set_num_threads(_WISHES[-1][0])
+            if len(_WISHES) == 1:
+                _WISHES.clear()

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,7 +28,7 @@ from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import ClipSource, Dataset
 from skaudio.estimators._net import AudioNet
 from skaudio.estimators._optimization import StagedLearningRate, make_schedule
-from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining
+from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining, warn
 
 __all__ = ["RunSettings", "prediction_segments", "train"]
 
@@ -80,8 +80,12 @@ def train(
     DivergedError
         If the loss becomes NaN or infinite.
     KeyboardInterrupt
-        If the user interrupts. In both cases the net is left with the best weights so far if it
-        is validated, else with the newest (if these are finite).
+        If the user interrupts.
+
+    Notes
+    -----
+    However the run ends, with `early_stopping` or stages the net is left with the best weights so
+    far, otherwise with the newest; after a divergence always with the best.
     """
     batches = (
         _training_batches(net, settings, training),
@@ -91,32 +95,36 @@ def train(
     restores = validation is not None and (settings.early_stopping or settings.staged)
     net.prepare_training(_list_callbacks(net, settings, best, checkpoints, len(batches[0])))
     data = {"X": training.source, "y": training.target}
-    net.notify("on_train_begin", **data)
     try:
+        net.notify("on_train_begin", **data)
+        # Epochs that a checkpoint brings are not repeated, and count among `n_epochs`.
         done = 0 if checkpoints is None else checkpoints.resume(net)
         batches[0].epoch += done
         net.fit_loop(batches, epochs=max(0, settings.n_epochs - done))
     except StopTraining:
         pass
     except KeyboardInterrupt:
-        warnings.warn(
-            f"Training interrupted in epoch {len(net.history)}. The estimator is fitted with what "
-            "it has learned so far"
-            + ("." if checkpoints is None else "; the same fit goes on from the last epoch's end."),
-            SkaudioWarning,
-            stacklevel=4,
-        )
+        with suppress(SkaudioWarning):  # where warnings are errors this stays an interrupt
+            _warn_of_interrupt(len(net.history), resumes=checkpoints is not None)
         raise
     except DivergedError:
-        restores = True
+        restores = True  # also of a training that is not validated: its newest weights are broken
         raise
     finally:
         net.drop_unfinished_epoch(validated=validation is not None)
-        net.notify("on_train_end", **data)
-        if restores:
+        if restores:  # first, since a user's callback may fail
             best.restore(net)
+        net.notify("on_train_end", **data)
     if checkpoints is not None:
         checkpoints.finish()
+
+
+def _warn_of_interrupt(epoch: int, *, resumes: bool) -> None:
+    later = "; the same fit goes on from the last epoch's end" if resumes else ""
+    warn(
+        f"Training interrupted in epoch {epoch}. The estimator is fitted with what it has learned "
+        f"so far{later}."
+    )
 
 
 def prediction_segments(
@@ -126,6 +134,8 @@ def prediction_segments(
     if crop is not None:
         take = covering_crops if aggregation == "mean" else centre_crops
         return take(source.lengths, crop)
+    # Clips of as many frames get one length, so that they can share a batch: the samples between
+    # two hops change no feature.
     return whole_clips(net.module_.padded_length(source.lengths))
 
 
@@ -182,7 +192,11 @@ def _list_callbacks(
         "early_stopping": stopping if stops else None,
         "progress": _progress(settings),
     }
-    own = [(name, callback) for name, callback in callbacks.items() if callback is not None]
+    own = [
+        (f"skaudio_{name}", callback)
+        for name, callback in callbacks.items()
+        if callback is not None
+    ]
     return own + list(settings.callbacks)
 
 

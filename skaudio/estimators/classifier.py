@@ -17,7 +17,7 @@ from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
-from skaudio.losses import CLASSIFICATION_LOSSES
+from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss
 
 __all__ = ["AudioClassifier"]
 
@@ -38,7 +38,9 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     class_order : sequence of labels, optional
         All labels from the lowest to the highest, for ``loss="ordinal"``. By default the order of
         `y` where it is an ordered pandas Categorical, else that of numbers, also of numbers
-        written as text. ``classes_`` and the columns of probabilities stay sorted.
+        written as text. ``classes_`` and the columns of probabilities stay sorted. Pass it under
+        ``cross_val_predict(method="predict_proba")`` and in a ``VotingClassifier``, which number
+        the labels before :meth:`fit` sees them and so hide their order.
     label_smoothing : float, default=0.0
         Share of each target that is spread over all classes; only with the cross-entropy.
     <training parameters>
@@ -89,7 +91,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         crop_aggregation: Literal["center", "mean"] = "center",
         augmentation: Any = None,
         mixup: float = 0.0,
-        loss: Literal["cross_entropy", "focal", "ordinal"] | Callable = "cross_entropy",
+        loss: ClassificationLoss | Callable = "cross_entropy",
         class_weight: Literal["balanced"] | dict | None = None,
         class_order: Sequence | None = None,
         label_smoothing: float = 0.0,
@@ -114,9 +116,10 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         random_state: Any = None,
         verbose: int = 0,
     ) -> None:
+        own_loss: Any = loss  # the base class knows the losses of the regressor
         super().__init__(
             network, frontend=frontend, crop=crop, crop_aggregation=crop_aggregation,
-            augmentation=augmentation, mixup=mixup, loss=loss, optimizer=optimizer, lr=lr,
+            augmentation=augmentation, mixup=mixup, loss=own_loss, optimizer=optimizer, lr=lr,
             weight_decay=weight_decay, lr_schedule=lr_schedule, clip_norm=clip_norm,
             max_epochs=max_epochs, batch_size=batch_size, early_stopping=early_stopping,
             validation_fraction=validation_fraction, monitor=monitor, patience=patience,
@@ -219,7 +222,12 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     def _check_classes(self, classes: ArrayLike | None) -> NDArray | None:
         if classes is None:
             return None
-        given = np.unique(classes)
+        given = np.unique(ClassTarget().check(classes, "classes"))
+        if len(given) < 2:
+            raise ValueError(
+                f"classes is {given.tolist()}, but a classifier needs at least two labels. Pass "
+                "all that will ever come."
+            )
         if self.__sklearn_is_fitted__() and not np.array_equal(given, self.classes_):
             raise ValueError(
                 f"`classes={given.tolist()}` is not the same as on last call to partial_fit or "
@@ -256,6 +264,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
 
 
 def _ordered_categories(y: Any) -> list | None:
-    """Return the categories of an ordered Categorical, or of a Series of it."""
+    """Return the categories of an ordered Categorical, or of a Series or one column of it."""
+    if getattr(y, "ndim", 1) == 2 and hasattr(y, "iloc"):
+        y = y.iloc[:, 0]
     categorical = getattr(y, "cat", y)
     return categorical.categories.tolist() if getattr(categorical, "ordered", False) else None

@@ -124,13 +124,14 @@ class WaveformTransformer(ClipTransformer):
             If a parameter is out of range or does not fit the others.
         """
         plan = self._plan()
-        check_waveforms(self, X, reset=True)
+        check_waveforms(self, X, reset=True, sample_rate=self.sample_rate)
         self._warn(plan)
         return self
 
     def _transform(self, X: Any) -> Clips:
         compute = self._plan()
-        return _map_clips(compute, check_waveforms(self, X, reset=False), self.n_jobs)
+        clips = check_waveforms(self, X, reset=False, sample_rate=self.sample_rate)
+        return _map_clips(compute, clips, self.n_jobs)
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
         """Return the names of the bands, the second axis of what :meth:`transform` returns.

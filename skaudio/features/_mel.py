@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.exceptions import SkaudioWarning
+from skaudio.exceptions import warn
 from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, Spectra
 
 __all__ = [
@@ -85,11 +85,9 @@ def warn_of_empty_bands(filters: NDArray[np.float32]) -> None:
     n_mels, n_bins = filters.shape
     n_empty = int(np.count_nonzero(filters.max(axis=1) == 0))
     if n_empty:
-        warnings.warn(
+        warn(
             f"{n_empty} of {n_mels} mel bands are empty: they are narrower than the distance "
-            f"between two of the {n_bins} frequencies. Lower n_mels, raise n_fft or raise fmin.",
-            SkaudioWarning,
-            stacklevel=3,
+            f"between two of the {n_bins} frequencies. Lower n_mels, raise n_fft or raise fmin."
         )
 
 

@@ -41,6 +41,12 @@ class BandScaler(OneToOneFeatureMixin, ClipTransformer):
     n_frames_seen_ : int
         Frames of all training clips.
 
+    See Also
+    --------
+    TemporalStatistics : Reduce each clip to one row of statistics.
+    skaudio.layers.BandNorm : Normalises each band inside a network.
+    sklearn.preprocessing.StandardScaler : The same for tables with one row per clip.
+
     Examples
     --------
     >>> import numpy as np

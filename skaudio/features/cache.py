@@ -6,7 +6,6 @@ import os
 import random
 import re
 import shutil
-import warnings
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
@@ -24,7 +23,7 @@ from tqdm.auto import tqdm
 from skaudio._artifacts import hash_value, remove_stale
 from skaudio._validation import Clips, HasMethods, check_params, check_paths, holds_paths
 from skaudio.audio import AudioLoader, warn_of_upsampling
-from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
+from skaudio.exceptions import AudioFormatError, SampleRateError, warn
 from skaudio.features._base import ClipTransformer, WaveformTransformer
 from skaudio.features._cached_features import (
     Entry,
@@ -177,11 +176,9 @@ class FeatureCache(ClipTransformer):
         files = {path: entry_path(folder, path) for path in paths}
         found, damaged = read_all(files)
         if damaged:
-            warnings.warn(
+            warn(
                 f"FeatureCache: {len(damaged)} files in {folder} are damaged, first that of "
-                f"{damaged[0]}. Their features are computed again.",
-                SkaudioWarning,
-                stacklevel=3,
+                f"{damaged[0]}. Their features are computed again."
             )
         missing = {path: file for path, file in files.items() if path not in found}
         if missing:
@@ -266,9 +263,7 @@ class FeatureCache(ClipTransformer):
         known = {path: rate for path, rate in sorted(rates.items()) if rate is not None}
         for loader in loaders(self.steps_):
             if loader.sample_rate is not None:
-                warn_of_upsampling(
-                    list(known), list(known.values()), loader.sample_rate, stacklevel=6
-                )
+                warn_of_upsampling(list(known), list(known.values()), loader.sample_rate)
 
 
 def _last(steps: Any) -> Any:

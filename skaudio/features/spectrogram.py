@@ -49,6 +49,11 @@ class Spectrogram(WaveformTransformer):
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
+    See Also
+    --------
+    LogMelSpectrogram : Mel instead of linear frequencies, and decibels.
+    skaudio.layers.Spectrogram : The same features in a network.
+
     References
     ----------
     .. [1] Guizzo, Weyde, Leveson, "Multi-Time-Scale Convolution for Emotion Recognition from

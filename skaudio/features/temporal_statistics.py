@@ -83,6 +83,11 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
     n_bands_ : int
         Bands seen in ``fit``.
 
+    See Also
+    --------
+    BandScaler : Standardise the bands and keep the frames.
+    skaudio.layers.AttentionPooling : Reduces the frames inside a network, with learned weights.
+
     Examples
     --------
     >>> import numpy as np

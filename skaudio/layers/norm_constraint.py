@@ -194,6 +194,13 @@ class NormConstrained:
     a forward in training mode restores the bounds first, if one projection can (a
     `minmax_rate` of 1) and a norm is out by more than rounding; compiled code does not look.
     In evaluation a forward changes nothing, and so does loading a ``state_dict``.
+
+    See Also
+    --------
+    NormConstraint : The bounds and the projection.
+    ConstrainedConv2d, ConstrainedLinear, DepthwiseConv2d : Layers made with this mixin.
+    project_norms : Projects all such layers of a network.
+    skaudio.callbacks.NormScaling : Does it after each training step of an estimator.
     """
 
     weight: Tensor

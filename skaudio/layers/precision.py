@@ -95,7 +95,7 @@ class LinearHead(nn.Linear):
     See Also
     --------
     ConstrainedHead : The same, with a bound on the norm of each output's weights.
-    AttentionPooling : Gives the vectors that a head maps to logits.
+    AttentionPooling : Computes the vectors that a head maps to logits.
 
     Examples
     --------

@@ -274,6 +274,8 @@ class LogMel(_Framed):
             return (power + self.eps).log()
         decibels = 10 * power.clamp(min=self.amin).log10()
         peak = self._peak(decibels, lengths)
+        # As librosa has it: a reference under amin is taken for amin, and the range below the peak
+        # counts from the clip's own peak, whatever the reference.
         zero = peak if self.ref == "max" else 10 * np.log10(max(self.ref, self.amin))
         if self.top_db is not None:
             decibels = torch.maximum(decibels, peak - self.top_db)
@@ -336,6 +338,7 @@ class MFCC(nn.Module):
     def forward(self, waveform: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the coefficients and their derivatives."""
         with _no_autocast(waveform):
+            # LogMel has rounded to float32 as its transformer does, whose numbers these have to be.
             log_mel = self.log_mel(waveform, lengths).to(widest_float(waveform.device))
             cepstrum = self.cosines.to(log_mel.dtype) @ log_mel
             n_frames = None if lengths is None else self.n_frames(lengths)
@@ -376,6 +379,7 @@ def _inside(place: Tensor, length: int | Tensor, pad_mode: str) -> Tensor:
 
 def _derivative(bands: Tensor, weights: Tensor, n_frames: Tensor | None) -> Tensor:
     """Sum weighted neighbours of each frame; near the ends, those of the last whole window."""
+    # Frames beyond a clip are taken for its last one, so that clips shorter than a window have one.
     width, longest = len(weights), bands.shape[2]
     if n_frames is None:
         n_frames = torch.full((len(bands),), longest, device=bands.device)
@@ -383,6 +387,8 @@ def _derivative(bands: Tensor, weights: Tensor, n_frames: Tensor | None) -> Tens
     place = torch.arange(max(longest, width), device=bands.device)
     lengthened = bands.gather(2, torch.minimum(place, last).expand(-1, bands.shape[1], -1))
     inner = lengthened.unfold(2, width, 1) @ weights
+    # The window of frame t starts at t - width // 2, but not before the clip, and not so late that
+    # it would reach beyond its end.
     place = (place[:longest] - width // 2).clamp(min=0)
     last = (last + 1 - width).clamp(min=0)
     return inner.gather(2, torch.minimum(place, last).expand(-1, bands.shape[1], -1))

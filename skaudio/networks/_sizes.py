@@ -16,7 +16,7 @@ def check_counts(name: str, counts: Sequence[Any]) -> None:
 
 
 def check_pairs(name: str, pairs: Sequence[Any], n_blocks: int) -> list[tuple[int, int]]:
-    """Give one pair of sizes per block, from one pair for all of them or one for each.
+    """Return one pair of sizes per block, from one pair for all of them or one for each.
 
     Raises
     ------

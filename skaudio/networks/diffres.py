@@ -31,7 +31,10 @@ STANDARDISED_MIN_FRAMES, STANDARDISED_MIN_BANDS = 1000, 8
 """When features count as standardised; see :func:`_refuse_standardised`."""
 
 TABLE_FRAMES = 500
-"""Rows of the positional table where lengths vary; it goes on beyond them."""
+"""Rows of the positional table where lengths vary, 5 s at a hop of 10 ms.
+
+Only a learned table depends on it: beyond its rows it goes on as sinusoids.
+"""
 
 
 class DiffResNet(BaseNetwork):
@@ -58,17 +61,17 @@ class DiffResNet(BaseNetwork):
     learn_pos_emb : bool, default=False
         Whether the encoding's positional table is learned.
 
+    See Also
+    --------
+    skaudio.layers.DiffRes : The layer.
+    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
+
     Notes
     -----
     While training the module returns named scalars with the logits: ``guide_loss``, weighted, and
     ``activeness``, the standard deviation of the scores relative to their mean (0: all frames
     are treated alike). A clip so short that no frame would remain is lengthened by repeating its
     last frame. Several channels of input are scored as further bands; each gives three.
-
-    See Also
-    --------
-    skaudio.layers.DiffRes : The layer.
-    skaudio.plots.ResolutionDisplay : Shows which frames a network keeps.
 
     References
     ----------
@@ -125,6 +128,7 @@ class DiffResNet(BaseNetwork):
         n_maps = n_channels * diffres.feature_channels
         backbone = build_network(self.backbone, n_bands, n_outputs, left, n_maps)
         module = _DiffResModule(diffres, backbone, self.input_scale, self.guide_weight, least)
+        # A backbone for one length makes the whole a network for one length: that before merging.
         if getattr(backbone, "n_frames", None) is not None:
             module.n_frames = n_frames
         return module
@@ -165,7 +169,7 @@ class _DiffResModule(nn.Module):
         known = (ret["lengths"],) if lengths is not None and self._backbone_takes_lengths else ()
         out = self.backbone(maps, *known)
         if not self.training:
-            return out
+            return out  # Named scalars serve the training loss and its history.
         logits, named = out if isinstance(out, tuple) else (out, {})
         # A backbone may have a guide loss of its own.
         guide = self.guide_weight * ret["guide_loss"] + named.get("guide_loss", 0.0)
@@ -174,6 +178,7 @@ class _DiffResModule(nn.Module):
     def warp(self, x: Tensor, lengths: Tensor | None = None) -> dict[str, Any]:
         """Apply :class:`~skaudio.layers.DiffRes` to features as they come, and return its dict."""
         x, lengths = self._lengthen(x, lengths)
+        # One score per frame for all channels: they are moments of the same sound.
         frames_first = x.flatten(1, 2).transpose(1, 2)
         log_power = (frames_first * NATURAL_LOG[self.input_scale]).clamp_(max=LOUDEST)
         return self.diffres(log_power, lengths)
@@ -198,6 +203,8 @@ class _DiffResModule(nn.Module):
                 f"clips of {self.n_frames}. Cut or pad the clips, or choose a backbone that takes "
                 "any length."
             )
+        # Once, on the first batch: an accelerator has to be waited for, and the unit of the data
+        # does not change from batch to batch.
         if self.training and not self._scale_was_checked:
             _refuse_standardised(x, lengths, self.input_scale)
             self._scale_was_checked = True

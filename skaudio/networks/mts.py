@@ -25,6 +25,9 @@ from skaudio.networks.base import BaseNetwork
 
 __all__ = ["MTSNet"]
 
+# A score per frame needs few directions. The vector of a frame has as many entries as channels and
+# bands that are left, hundreds as a rule: one direction for each would have more weights than all
+# other layers together.
 _N_SCORE = 64
 
 
@@ -196,7 +199,7 @@ class MTSNet(BaseNetwork):
             n_out,
             size,
             padding=self.padding,
-            bias=not self.batch_norm,
+            bias=not self.batch_norm,  # batch norm would subtract it again
             scale_factors=[(1.0, factor) for factor in self.tempo_factors if stretched],
             stretch_penalty_lambda=self.stretch_penalty_lambda,
             training_mode=self.training_mode,
@@ -274,6 +277,7 @@ class _Flatten(nn.Module):
 
 def _size_left(what: str, size: int, kernels: Sequence[int], pools: Sequence[int]) -> int:
     """Bands or frames left after convolutions without padding and pooling by the ceiling."""
+    # A convolution without padding loses kernel - 1, pooling divides and rounds up.
     left = size
     for kernel, pool in zip(kernels, pools, strict=True):
         left = -(-(left - kernel + 1) // pool)

@@ -3,14 +3,16 @@
 import copy
 import inspect
 import pickle
+import threading
 import warnings
 
 import numpy as np
 import pandas as pd
 import pytest
 import sklearn
+import soundfile
 import torch
-from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_score
+from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.fixes import parse_version
 from skorch.callbacks import Callback, EpochScoring
@@ -20,10 +22,11 @@ from skaudio.augmentation import FrequencyMask, TimeMask, make_chain
 from skaudio.callbacks import KernelAveraging, NormScaling
 from skaudio.datasets import make_tones
 from skaudio.estimators import AudioClassifier, AudioRegressor
+from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
 from skaudio.exceptions import SkaudioWarning
 from skaudio.features import MFCC, BandScaler, LogMelSpectrogram, Spectrogram
 from skaudio.losses import OrdinalLoss
-from skaudio.networks import MTSNet
+from skaudio.networks import DiffResNet, MTSNet
 
 
 def classifier(network, **parameters):
@@ -400,16 +403,17 @@ def test_numbers_in_any_object_are_labels(tiny, features, form):
     [
         (
             ["dog", 1] * 24,
-            "y mixes text and other labels, such as .dog. of clip 0 and 1 of clip 1",
+            "y mixes text and other labels, such as 'dog' of clip 0 and 1 of clip 1",
         ),
+        (("dog", 1) * 24, "y mixes text and other labels"),
         ([1, None] * 24, "y has no label for clip 1, but None"),
         (pd.Series(["dog", pd.NA] * 24, dtype="string"), "y has no label for clip 1, but <NA>"),
         (pd.Series([1, pd.NA] * 24, dtype="Int64"), "y has no label for clip 1|NaN|missing"),
     ],
-    ids=["mixed", "None", "NA", "Int64"],
+    ids=["mixed", "mixed-tuple", "None", "NA", "Int64"],
 )
 def test_labels_that_are_none(tiny, features, labels, message):
-    y = labels if isinstance(labels, pd.Series) else np.array(labels, dtype=object)
+    y = np.array(labels, dtype=object) if isinstance(labels, list) else labels
     with pytest.raises(ValueError, match=message):
         classifier(tiny).fit(features[0], y)
 
@@ -420,3 +424,196 @@ def test_weights_and_targets_that_overflow(tiny, features):
         classifier(tiny).fit(X, y, sample_weight=np.full(48, 1e308))
     with pytest.raises(ValueError, match=r"y holds values up to 1e\+200, whose squares"):
         AudioRegressor(tiny).fit(X, np.arange(48) * 1e200 / 47)
+
+
+# ------------------------------------------------------------------- ends, changes, and threads
+
+
+def test_class_order_holds_where_labels_are_numbered_beforehand(tiny, features):
+    X, y = levels(features)
+    model = classifier(tiny, loss="ordinal", class_order=LEVELS, max_epochs=1)
+    numbers = np.unique(y, return_inverse=True)[1]  # as cross_val_predict and voting do it
+    np.testing.assert_array_equal(
+        model.fit(X, numbers).predict_proba(X), model.fit(X, y).predict_proba(X)
+    )
+    cross_val_predict(model, X, y, cv=2, method="predict_proba")
+
+
+def test_predictions_use_the_front_end_of_the_fit(tiny):
+    X, y = make_tones(24, sample_rate=8000, duration=(0.1, 0.2), random_state=0)
+    model = classifier(tiny, frontend=LogMelSpectrogram(sample_rate=8000), crop=0.1).fit(X, y)
+    expected = model.predict_proba(X)
+    model.set_params(frontend=LogMelSpectrogram(sample_rate=16000))
+    np.testing.assert_array_equal(model.predict_proba(X), expected)
+    np.testing.assert_array_equal(model.set_params(frontend=None).predict_proba(X), expected)
+
+
+def test_threads_of_calls_that_overlap_are_put_back(tiny, features):
+    before = torch.get_num_threads()
+    inner = threading.Barrier(2, timeout=60)
+
+    class Meet(Callback):
+        """Both are in their training at one time; which ends first is open."""
+
+        def on_epoch_begin(self, net, **kwargs):
+            inner.wait()
+
+    models = [classifier(tiny, n_threads=n, callbacks=[Meet()]) for n in (before + 1, before + 2)]
+    workers = [threading.Thread(target=model.fit, args=features) for model in models]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    seen = []
+    late = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    late.start()
+    late.join()
+    assert seen == [before]
+
+
+@pytest.mark.parametrize("verbose", [0, 2])
+def test_callbacks_see_the_epoch_at_which_a_training_stops(tiny, features, verbose, capsys):
+    X, y = features
+    seen = []
+
+    class See(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            seen.append(len(net.history))
+
+    scores = EpochScoring("accuracy", lower_is_better=False)
+    model = classifier(
+        tiny, early_stopping=True, patience=1, max_epochs=50, lr=0.1, callbacks=[scores, See()],
+        verbose=verbose,
+    ).fit(X, y)  # fmt: skip
+    assert len(model.history_) < 50
+    assert seen == [*range(1, len(model.history_) + 1)]
+    assert model.history_["accuracy"].notna().all()
+    assert len(capsys.readouterr().out.splitlines()) == (2 + len(seen) if verbose else 0)
+
+
+class Raise(Callback):
+    def __init__(self, error, method="on_batch_end"):
+        setattr(self, method, self.fail)
+        self.error = error
+
+    def fail(self, net, **kwargs):
+        raise self.error
+
+
+@pytest.mark.filterwarnings("ignore:Training interrupted")
+@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError("broken")])
+def test_a_first_epoch_that_does_not_end(tiny, features, error):
+    X, y = features
+    model = classifier(tiny, callbacks=[Raise(error)])
+    with pytest.raises(type(error) if isinstance(error, Exception) else error):
+        model.fit(X, y)
+    assert len(model.history_) == 0
+    assert model.predict(X).shape == y.shape
+
+
+def test_an_interrupt_is_one_where_warnings_are_errors(tiny, features):
+    model = classifier(tiny, callbacks=[Raise(KeyboardInterrupt)])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(*features)
+
+
+def test_best_weights_survive_a_callback_that_fails_at_the_end(tiny, features):
+    X, y = features
+    noise = np.random.default_rng(0).permutation(y)
+    options = {"early_stopping": True, "max_epochs": 12, "lr": 0.05}
+    whole = classifier(tiny, **options).fit(X, noise)
+    assert whole.history_["valid_loss"].idxmin() < 12
+    failing = classifier(tiny, callbacks=[Raise(RuntimeError("end"), "on_train_end")], **options)
+    with pytest.raises(RuntimeError, match="end"):
+        failing.fit(X, noise)
+    np.testing.assert_array_equal(failing.predict_proba(X), whole.predict_proba(X))
+
+
+def small_backbone(n_bands, n_outputs, n_frames=None, n_channels=1):
+    return MTSNet(n_filters=(2,), tempo_factors=()).build(n_bands, n_outputs, n_frames, n_channels)
+
+
+def test_further_training_of_networks_that_have_no_name(features):
+    network = DiffResNet(backbone=lambda *args, **kwargs: small_backbone(*args, **kwargs))
+    model = classifier(network)
+    model.partial_fit(*features).partial_fit(*features)
+    assert len(model.history_) == 2
+
+
+def test_a_network_that_never_trained_can_be_replaced(tiny, features):
+    model = classifier(nn.Sequential(nn.Flatten(), nn.Linear(72, 5)))
+    with pytest.raises(ValueError, match="returned an output of shape"):
+        model.partial_fit(*features)
+    assert len(model.set_params(network=tiny).partial_fit(*features).history_) == 1
+
+
+def test_warnings_point_to_the_users_line(tiny, features):
+    X, y = features
+    long = [np.zeros(5000), np.zeros(300)]
+    model = classifier(tiny, early_stopping=True, max_epochs=1)
+    calls = [
+        lambda: classifier(tiny, max_epochs=1).fit(long, [0, 1]),
+        lambda: classifier(tiny, max_epochs=1).partial_fit(long, [0, 1]),
+        lambda: model.fit(X, y, groups=[0] * 48, X_val=X, y_val=y, groups_val=[0] * 48),
+        lambda: GridSearchCV(model, {}, cv=GroupKFold(2), refit=False).fit(
+            X, y, groups=np.arange(48) // 6
+        ),
+    ]
+    for call in calls:
+        with pytest.warns(SkaudioWarning) as caught:
+            call()
+        assert {warning.filename for warning in caught} == {__file__}
+
+
+@pytest.mark.parametrize("groups", [None, np.arange(48) // 3])
+def test_both_parts_of_a_validation_have_weights_of_mean_one(features, groups):
+    clips = ArrayClips(features[0])
+    weight = np.where(np.arange(48) < 12, 10.0, 0.1)
+    dataset = Dataset(clips, np.arange(48) % 3, weight, groups)
+    for part in split_dataset(dataset, 0.3, seed=1, stratify=True):
+        assert part.weight.mean() == pytest.approx(1)
+
+
+def test_files_after_features(tiny, features, tmp_path):
+    X, y = make_tones(6, sample_rate=8000, random_state=0)
+    paths = [tmp_path / f"{i}.wav" for i in range(6)]
+    for path, clip in zip(paths, X, strict=True):
+        soundfile.write(path, clip, 8000)
+    model = classifier(tiny).fit(*features)
+    model.set_params(frontend=LogMelSpectrogram(sample_rate=8000)).fit(paths, y)
+    np.testing.assert_array_equal(model.predict(list(X)), model.predict(paths))
+
+
+def test_numbers_that_validation_and_later_calls_cannot_hold(tiny, features):
+    X, y = features
+    model = AudioRegressor(tiny, max_epochs=1, random_state=0)
+    with pytest.raises(ValueError, match=r"y_val holds 1e\+200, which is too far from"):
+        model.fit(X, np.arange(48), X_val=X[:2], y_val=[0, 1e200])
+    model.fit(X, np.arange(48))
+    with pytest.raises(ValueError, match=r"y holds 1e\+200, which is too far from"):
+        model.partial_fit(X[:2], [0, 1e200])
+    with pytest.raises(ValueError, match=r"weights up to 1e\+300, whose sum overflows"):
+        classifier(tiny).fit(X, y).partial_fit(X, y, sample_weight=np.full(48, 1e300))
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([], "needs at least two labels|0 sample|empty"),
+        (["cat"], r"classes is \['cat'\], but a classifier needs at least two"),
+        (["cat", None], "classes has no label for clip 1, but None"),
+        (["cat", 3], "classes mixes text and other labels"),
+    ],
+)
+def test_bad_classes_of_partial_fit(tiny, features, classes, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(tiny).partial_fit(*features, classes=classes)
+
+
+def test_validation_clips_of_classes_that_weigh_nothing(tiny, features):
+    X, y = features
+    model = classifier(tiny, class_weight={"cat": 0, "dog": 1, "cow": 1})
+    with pytest.raises(ValueError, match="so that y_val would say nothing"):
+        model.fit(X, y, X_val=X[y == "cat"], y_val=y[y == "cat"])

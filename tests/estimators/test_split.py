@@ -90,7 +90,7 @@ def test_early_stopping_on_few_clips_per_class(tiny, features):
     X, y = features
     model = AudioClassifier(tiny, early_stopping=True, max_epochs=1, random_state=0)
     model.fit(X[:12], y[:12], groups=np.arange(12))
-    assert "valid_loss" in model.history_
+    assert np.isfinite(model.history_["valid_loss"]).all()
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -22,8 +22,9 @@ __all__ = ["Branch", "branch_maximum", "resize_map", "with_shared_gradient"]
 _CACHEABLE_CELLS = 2**20
 """On a CPU, values of a map that are computed at once.
 
-In float32 that is 4 MB. The maximum needs three such arrays (map, maximum, winner), about what a
-core has of caches; smaller parts make convolutions slower than they save.
+In float32 that is 4 MB, and the maximum needs three such arrays: map, maximum, winner. Of 16 maps
+of 10 x 300 x 128, 2**18 to 2**22 values take about the same time, 2**16 take a quarter more (each
+call of a convolution prepares its kernels anew), and the whole batch takes a half more.
 """
 
 
@@ -125,6 +126,7 @@ class _BranchMaximum(torch.autograd.Function):
         ctx: Any, plan: list[Branch], size: tuple[int, ...], bias: Tensor | None, *tensors: Tensor
     ) -> tuple[Tensor, Tensor]:
         inputs, kernels = tensors[: len(plan)], tensors[len(plan) :]
+        # A byte tells up to 256 branches apart.
         best = inputs[0].new_empty((inputs[0].shape[0], kernels[0].shape[0], *size))
         winner = torch.empty_like(best, dtype=torch.uint8)
         with torch.autocast(best.device.type, enabled=False):
@@ -145,6 +147,7 @@ class _BranchMaximum(torch.autograd.Function):
         winner, *tensors = ctx.saved_tensors
         n_branches = len(ctx.plan)
         inputs, kernels = tensors[:n_branches], tensors[n_branches:]
+        # In a network's first layer the input needs no gradient: that saves a third of the work.
         wanted = [ctx.needs_input_grad[3], True, ctx.bias_shape is not None]
         x_grads = [torch.empty_like(x) if wanted[0] else None for x in inputs]
         kernel_grads = [torch.zeros_like(kernel) for kernel in kernels]
@@ -244,6 +247,7 @@ def _resize_adjoint(grad: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def _weighted(fmap: Tensor, weight: float) -> Tensor:
+    # Serves both ways: a factor is its own adjoint.
     return fmap if weight == 1.0 else fmap * weight
 
 

@@ -240,6 +240,7 @@ class MultiscaleConv2d(nn.Conv2d):
         if stretched:
             kernels = [stretch.stretch(weight) for stretch in self._stretches]
             maps = self._resized([self._convolve(x, kernel, bias) for kernel in kernels])
+            # The maximum is a copy of one of the maps, so that comparing for equality is exact.
             best = torch.stack(maps).amax(0)
             shares[:] = [(fmap == best).float().mean().item() for fmap in maps]
         return shares
@@ -267,6 +268,8 @@ class MultiscaleConv2d(nn.Conv2d):
         """Store what :meth:`get_stretch_percs` and :meth:`update_kernels` will need."""
         if torch.compiler.is_compiling() and not torch.compiler.is_dynamo_compiling():
             return  # Exporting: these tensors hold no numbers and mean nothing after the trace.
+        # Copies, since the optimizer changes weights in place before anybody asks for the shares.
+        # The input is not copied: nobody changes it, and it may be large.
         weight = self.weight.detach().clone()
         bias = None if self.bias is None else self.bias.detach().clone()
         self._last = _LastForward(x.detach(), weight, bias, stretched)
@@ -282,6 +285,7 @@ class MultiscaleConv2d(nn.Conv2d):
         """Compute the kernels of all branches, the unscaled first."""
         if self.kernel_update == "tied":
             return [self.weight, *(s.stretch(self.weight) for s in self._stretches[1:])]
+        # Autograd adds up the gradients of all branches: with this factor, their mean.
         share = 1 / len(self._stretches)
         return [stretch.stretch_averaged(self.weight, share) for stretch in self._stretches]
 
@@ -308,7 +312,7 @@ class MultiscaleConv2d(nn.Conv2d):
         kernels = self._kernels()
         base = self._convolve(x, kernels[0], self.bias)
         if not torch.is_grad_enabled():
-            return base
+            return base  # The other branches would be padded and thrown away.
         return with_shared_gradient(base, [self._branch(x, kernel) for kernel in kernels[1:]])
 
     def _resized(self, maps: list[Tensor]) -> list[Tensor]:
@@ -316,6 +320,7 @@ class MultiscaleConv2d(nn.Conv2d):
         return [resize_map(fmap, size) * self._weight_of(i) for i, fmap in enumerate(maps)]
 
     def _weight_of(self, branch: int) -> float:
+        # Equal for a factor and its inverse: twice and half as fast are as far from the kernel.
         return 1.0 - abs(self._log_factors[branch]) * self.stretch_penalty_lambda
 
     def _convolve(self, x: Tensor, kernel: Tensor, bias: Tensor | None) -> Tensor:
@@ -339,11 +344,14 @@ class MultiscaleConv2d(nn.Conv2d):
             return [0, 0], [0, 0]
         if not isinstance(self.padding, str):
             return list(self.padding), list(self.padding)
+        # As torch does it: of an odd number, the one that is left over comes at the end.
         missing = [d * (k - 1) for d, k in zip(self.dilation, size, strict=True)]
         return [m // 2 for m in missing], [m - m // 2 for m in missing]
 
     def _size_of_map(self, x: Tensor, size: Sequence[int]) -> list[int]:
         """Compute the spatial size of the map that a kernel of `size` gives."""
+        # k entries at a distance of d span d (k - 1) + 1 cells; a window can start in each cell
+        # that leaves so much room, and every stride-th of these does.
         reach = [d * (k - 1) + 1 for d, k in zip(self.dilation, size, strict=True)]
         padding = [b + a for b, a in zip(*self._padding_of(size), strict=True)]
         room = [n + p - r for n, p, r in zip(x.shape[2:], padding, reach, strict=True)]

@@ -134,15 +134,15 @@ class ResolutionLayer(nn.Module):
     learn_pos_emb : bool
         Whether the table is learned. Beyond its size it goes on as sinusoids in any case.
 
-    Raises
-    ------
-    ValueError
-        If `rate` is out of range, or nothing of `n_positions` would remain.
-
     Attributes
     ----------
     positions : PositionalTable
         Tells where the merged frames come from.
+
+    Raises
+    ------
+    ValueError
+        If `rate` is out of range, or nothing of `n_positions` would remain.
     """
 
     _warped = "frames"

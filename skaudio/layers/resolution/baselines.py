@@ -95,6 +95,7 @@ class _PoolingBaseline(nn.Module):
         """Shorten ``(batch, in_f_dim, n_frames)`` to `size` frames, by name of the result."""
 
     def _pool_each(self, x: Tensor, sizes: list[int], left: list[int]) -> dict[str, Tensor]:
+        # The windows of adaptive pooling depend on a clip's length: each clip is pooled alone.
         clips = zip(x, sizes, left, strict=True)
         pooled = [self._pool(clip[None, :, :size], n) for clip, size, n in clips]
         return {

@@ -47,6 +47,13 @@ class DiffRes(ResolutionLayer):
     ValueError
         If the rate is out of range or leaves no frame.
 
+    See Also
+    --------
+    DiffResF, DiffResTF : The same along frequency, and along both axes.
+    AvgPool, MaxPool, ChangeHopSize : What to compare it with.
+    skaudio.networks.DiffResNet : Puts the layer before any network.
+    skaudio.plots.ResolutionDisplay : Shows what it did to a clip.
+
     Notes
     -----
     The input is the natural logarithm of power. Frames are merged as power, so normalise after
@@ -56,13 +63,6 @@ class DiffRes(ResolutionLayer):
     any number of bands and frames; a clip's result does not depend on the other clips of the
     batch; the maximum follows its definition where a frame has less than 0.01 of a slot; M does
     not lose one to rounding; the running sum is in float64.
-
-    See Also
-    --------
-    DiffResF, DiffResTF : The same along frequency, and along both axes.
-    AvgPool, MaxPool, ChangeHopSize : What to compare it with.
-    skaudio.networks.DiffResNet : Puts the layer before any network.
-    skaudio.plots.ResolutionDisplay : Shows what it did to a clip.
 
     References
     ----------

@@ -125,6 +125,8 @@ class DiffResF(ResolutionLayer):
 
     def _pool_time(self, x: Tensor, sizes: list[int]) -> Tensor:
         """Pool each clip to ``(in_f_dim, hidden_t_dim)``."""
+        # The windows of adaptive pooling depend on a clip's length, so that clips of different
+        # lengths cannot be pooled together.
         x = x.transpose(1, 2)
         if len(set(sizes)) == 1:
             return self._pool_frames(x[..., : sizes[0]])
@@ -241,6 +243,7 @@ class DiffResTF(nn.Module):
 
     def _encode(self, by_frame: dict[str, Any], by_band: dict[str, Any], x: Tensor) -> Tensor:
         table = self.positions(*x.shape[1:]).to(by_frame["maps"].dtype)
+        # The order does not matter, since both warps are linear: W_t^T P W_f.
         fewer_bands = slot_sums(table.T, by_band["slots"])
         return slot_sums(fewer_bands.transpose(1, 2), by_frame["slots"])
 
@@ -251,4 +254,5 @@ def _even_rate(size: int, rate: float, what: str) -> float:
     if n_left % 2 == 0:
         return rate
     even = n_left + 1 if n_left < size else max(n_left - 1, 1)
+    # floor(size * (1 - rate)) is `even` again, but for the rounding that count_left allows for.
     return 1 - even / size

@@ -28,7 +28,7 @@ from skaudio.layers.resolution.warping import Slots
 __all__ = ["pool_slots"]
 
 LOG_FLOOR = 1e-12
-"""Added to power before the logarithm, as the paper has it: -120 dB."""
+"""Added to power before the logarithm, as in the authors' code: -120 dB."""
 
 CACHEABLE_CELLS = 2**17
 """On a CPU, frames are worked on in groups of about this many values.

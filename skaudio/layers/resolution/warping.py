@@ -74,6 +74,8 @@ def assign_slots(score: Tensor, n_slots: Tensor, max_slots: int) -> Slots:
     reaches = (start.gather(1, crossing) < edge) & (edge < n_slots[:, None])
     tail = (end.gather(1, crossing) - edge).clamp(min=0) * reaches
 
+    # Slots of frames never fall either. A slot in which no frame starts gets the same first frame
+    # as the next one: an empty bag.
     starts = torch.searchsorted(slot, edge)
     first = clip * n_frames
     return Slots(slot + clip * max_slots, starts + first, head, crossing + first, tail)
@@ -100,6 +102,8 @@ def slot_sums(features: Tensor, slots: Slots) -> Tensor:
     if features.dim() == 2:
         frames, crossing = frames % n_frames, crossing % n_frames
     rows = features.reshape(-1, features.shape[-1])
+    # A bag holds the frames from its first one to that of the next bag. Its weighted sum is what an
+    # embedding bag computes, in one pass and without an array of weighted rows.
     heads = torch.nn.functional.embedding_bag(
         frames,
         rows,

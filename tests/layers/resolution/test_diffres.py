@@ -128,8 +128,10 @@ def test_clips_of_unequal_length_stand_for_themselves():
 
 
 def test_clips_of_one_length_stand_for_themselves():
-    model = layer()
-    x = log_power(3, 60, 20, seed=1)
+    # In float64: a convolution may round otherwise for one clip than for three, and where a slot
+    # holds little of a loud frame its logarithm amplifies that. Here 1e-7 has to hold.
+    model = layer().double()
+    x = log_power(3, 60, 20, seed=1).double()
     together = model(x)
     for clip in range(3):
         alone = model(x[clip : clip + 1])
