@@ -1,18 +1,32 @@
 """What is shown of a training."""
 
-from types import SimpleNamespace
+import re
 
-from skaudio.estimators._callbacks import EpochProgress
+import pytest
+from skorch.callbacks import Callback
+
+from skaudio.estimators import AudioClassifier
 
 
-def test_a_resumed_run_starts_where_it_stopped():
-    progress = EpochProgress(n_epochs=5)
-    net = SimpleNamespace(history=[])
-    progress.on_train_begin(net)
-    seen = []
-    for n_epochs in (3, 4, 5):  # three of them were done before
-        net.history = [{"train_loss": 0.5}] * n_epochs
-        progress.on_epoch_end(net)
-        seen.append(progress.bar_.n)
-    progress.on_train_end(net)
-    assert seen == [3, 4, 5]
+class Crash(Callback):
+    """Ends a training in its fourth epoch, as a crash would."""
+
+    def on_batch_begin(self, net, training=False, **kwargs):
+        if len(net.history) == 4:
+            raise RuntimeError("crash")
+
+
+def test_the_progress_bar_counts_the_epochs_before_a_crash(tiny, features, tmp_path, capsys):
+    model = AudioClassifier(
+        tiny, max_epochs=5, callbacks=[Crash()], checkpoint_dir=tmp_path, random_state=0, verbose=1
+    )
+
+    def last_shown():
+        """Return the newest count of epochs and the loss next to it."""
+        return re.findall(r"(\d)/5 [^\r]*train_loss=([\d.]+)", capsys.readouterr().err)[-1]
+
+    with pytest.raises(RuntimeError, match="crash"):
+        model.fit(*features)
+    assert last_shown() == ("3", f"{model.history_['train_loss'].iloc[-1]:.3f}")
+    model.set_params(callbacks=None).fit(*features)
+    assert last_shown() == ("5", f"{model.history_['train_loss'].iloc[-1]:.3f}")

@@ -1,5 +1,6 @@
 """What happens inside a training run, and what it does not let happen."""
 
+import re
 import warnings
 
 import numpy as np
@@ -108,38 +109,92 @@ def test_skorch_early_stopping_ends_a_run_without_a_warning(tiny, features):
     assert 1 < len(model.history_) < 8
 
 
+def trained(network, features, *callbacks, **parameters):
+    """Train for two epochs of two steps, of 32 and 16 clips."""
+    settings = {"max_epochs": 2, "batch_size": 32, "lr_schedule": None, "random_state": 0}
+    model = AudioClassifier(network, callbacks=list(callbacks), **{**settings, **parameters})
+    return model.fit(*features)
+
+
 class Documented(Callback):
     """The signatures of skorch's manual."""
 
-    def on_train_begin(self, net, X, y, **kwargs):
-        self.n_clips = len(X), len(y)
+    def __init__(self):
+        self.sizes = []
 
-    def on_train_end(self, net, X, y, **kwargs):
-        assert self.n_clips == (len(X), len(y))
+    def on_train_begin(self, net, X, y, **kwargs):
+        self.sizes.append((len(X), len(y)))
+
+    on_train_end = on_train_begin
+
+
+def test_callbacks_are_given_the_clips(tiny, features):
+    callback = Documented()
+    trained(tiny, features, callback)
+    assert callback.sizes == [(48, 48)] * 2
+
+
+class Outputs(Callback):
+    """Collects all that the module returns, by epoch."""
+
+    def __init__(self):
+        self.epochs = []
+
+    def on_train_begin(self, net, **kwargs):
+        net.module_.register_forward_hook(self.collect)
+
+    def on_epoch_begin(self, net, **kwargs):
+        self.epochs.append([])
+
+    def collect(self, module, inputs, output):
+        self.epochs[-1].append(output.detach().numpy())
 
 
 def mean_logit(net, X, y):
     return float(np.concatenate([part.cpu().numpy() for part in net.forward_iter(X)]).mean())
 
 
-@pytest.mark.parametrize(
-    "callback",
-    [
-        Documented(),
-        EpochScoring(mean_logit, name="mean_logit", on_train=True),
-        BatchScoring(mean_logit, name="mean_logit", on_train=True),
-        Freezer(lambda name: "norm" in name),
-        GradientNormClipping(1.0),
-        LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5),
-        PrintLog(sink=lambda *_: None),
-    ],
-    ids=lambda callback: type(callback).__name__,
-)
-def test_callbacks_of_skorch_run(tiny, features, callback):
-    model = AudioClassifier(
-        tiny, max_epochs=2, lr_schedule=None, callbacks=[callback], random_state=0
-    ).fit(*features)
-    assert len(model.history_) == 2
+@pytest.mark.parametrize("scoring", [EpochScoring, BatchScoring])
+def test_skorch_scores_the_outputs_of_the_training_steps(tiny, features, scoring):
+    seen = Outputs()
+    model = trained(tiny, features, seen, scoring(mean_logit, name="mean_logit", on_train=True))
+    means = [np.concatenate(epoch).mean() for epoch in seen.epochs]
+    np.testing.assert_allclose(model.history_["mean_logit"], means, rtol=1e-4)
+
+
+def test_skorch_freezes_parameters(tiny, features):
+    # AdamW moves a weight by about lr a step, here by next to nothing.
+    start = dict(trained(tiny, features, lr=1e-30).net_.module_.named_parameters())
+    frozen = trained(tiny, features, Freezer(lambda name: "norm" in name), lr=1e-2)
+    for name, weight in frozen.net_.module_.named_parameters():
+        moved = (weight - start[name]).abs().max() > 1e-20
+        assert moved != ("norm" in name), name
+    assert any("norm" in name for name in start)
+
+
+def test_skorch_clips_gradients(tiny, features):
+    X, _ = features
+    sgd = {"optimizer": "sgd", "lr": 1.0}
+    by_callback = trained(tiny, features, GradientNormClipping(0.05), **sgd).predict_proba(X)
+    by_parameter = trained(tiny, features, clip_norm=0.05, **sgd).predict_proba(X)
+    np.testing.assert_array_equal(by_callback, by_parameter)
+    assert not np.array_equal(by_callback, trained(tiny, features, **sgd).predict_proba(X))
+
+
+def test_skorch_schedules_the_learning_rate(tiny, features):
+    schedule = LRScheduler(torch.optim.lr_scheduler.ExponentialLR, gamma=0.5)
+    model = trained(tiny, features, schedule, lr=1e-2)
+    np.testing.assert_allclose(model.history_["lr"], [1e-2, 5e-3])
+
+
+def test_skorch_prints_the_history(tiny, features):
+    lines = []
+    model = trained(tiny, features, PrintLog(sink=lines.append))
+    plain = [re.sub(r"\x1b\[\d+m", "", line) for line in lines]  # without colours
+    names, rows = plain[0].split(), [line.split() for line in plain[2:]]
+    for name in ("train_loss", "lr"):
+        printed = [float(row[names.index(name)]) for row in rows]
+        np.testing.assert_allclose(printed, model.history_[name], atol=1e-4)
 
 
 @pytest.mark.parametrize("n_outputs", [2, 5])

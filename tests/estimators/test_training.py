@@ -4,18 +4,14 @@ import numpy as np
 import pytest
 import sklearn
 import torch
+from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_validate
 from sklearn.pipeline import make_pipeline
 from skorch.callbacks import Callback, TensorBoard
 
 from skaudio.augmentation import TimeMask
 from skaudio.estimators import AudioClassifier, AudioRegressor
-from skaudio.estimators._optimization import (
-    StagedLearningRate,
-    cosine,
-    count_plateaus,
-    one_cycle,
-)
+from skaudio.estimators._optimization import cosine, count_plateaus, one_cycle
 from skaudio.features import BandScaler
 from skaudio.networks import MTSNet
 
@@ -96,7 +92,6 @@ def test_stages_lower_the_rate_and_end_the_training(tiny, features):
     rates = model.history_["lr"]
     assert len(rates) < 100
     np.testing.assert_allclose(rates.unique(), [0.1, 0.01, 0.001])
-    assert StagedLearningRate().factors == (1.0, 0.1, 0.01)
 
 
 def test_stages_end_with_the_best_score(tiny, features):
@@ -217,15 +212,29 @@ def test_a_speaker_is_never_on_both_sides_inside_fit(tiny, seed):
 
 def test_groups_and_weights_pass_through_search_and_pipeline(tiny, features):
     X, y = features
-    groups = np.arange(48) // 6
-    model = make_pipeline(BandScaler(), classifier(tiny, max_epochs=1, early_stopping=True))
-    search = GridSearchCV(model, {"audioclassifier__lr": [1e-2, 1e-3]}, cv=GroupKFold(2))
+    rng = np.random.default_rng(0)
+    # Labels that cannot be learned, so that the weights of clips matter for the score, too.
+    y, groups, weight = rng.permutation(y), rng.integers(8, size=48), rng.uniform(0.1, 2, size=48)
+    model = classifier(tiny, max_epochs=2, early_stopping=True)
+    grid = {"audioclassifier__lr": [1e-2, 1e-3]}
+    search = GridSearchCV(make_pipeline(BandScaler(), model), grid, cv=GroupKFold(2))
     with sklearn.config_context(enable_metadata_routing=True):
-        scores = cross_validate(
-            search, X, y, cv=GroupKFold(2), error_score="raise",
-            params={"groups": groups, "sample_weight": np.ones(48)},
+        results = cross_validate(
+            search, X, y, cv=GroupKFold(2), error_score="raise", return_estimator=True,
+            params={"groups": groups, "sample_weight": weight},
         )  # fmt: skip
-    assert np.isfinite(scores["test_score"]).all()
+    folds = GroupKFold(2).split(X, y, groups)
+    for (train, test), search, score in zip(
+        folds, results["estimator"], results["test_score"], strict=True
+    ):
+        scaler = BandScaler().fit(X[train])
+        by_hand = clone(model).set_params(lr=search.best_params_["audioclassifier__lr"])
+        by_hand.fit(
+            scaler.transform(X[train]), y[train], sample_weight=weight[train], groups=groups[train]
+        )
+        X_test = scaler.transform(X[test])
+        np.testing.assert_array_equal(search.predict_proba(X[test]), by_hand.predict_proba(X_test))
+        assert score == by_hand.score(X_test, y[test], sample_weight=weight[test])
 
 
 @pytest.mark.parametrize(
@@ -292,14 +301,15 @@ def test_tensorboard_in_one_line(tiny, features):
         """What a SummaryWriter is asked to write."""
 
         def __init__(self):
-            self.names = set()
+            self.curves = {}
 
         def add_scalar(self, tag, scalar_value, global_step):
-            self.names.add(tag)
+            self.curves.setdefault(tag, {})[global_step] = scalar_value
 
         def close(self):
             pass
 
     writer = Writer()
-    classifier(tiny, max_epochs=2, callbacks=[TensorBoard(writer)]).fit(*features)
-    assert {"Loss/train_loss", "lr"} <= writer.names
+    model = classifier(tiny, max_epochs=2, callbacks=[TensorBoard(writer)]).fit(*features)
+    for tag, column in [("Loss/train_loss", "train_loss"), ("lr", "lr")]:
+        assert writer.curves[tag] == model.history_[column].to_dict()

@@ -96,9 +96,13 @@ def test_class_weight_holds_in_chunks_of_one_class(features):
 def test_class_weight_names_classes_that_a_chunk_lacks(features):
     X, y = features
     rest = y != "dog"
-    model = classifier(class_weight={"dog": 5, "cat": 1})
-    model.partial_fit(X[rest], y[rest], classes=["cat", "cow", "dog"]).partial_fit(X, y)
-    assert len(model.history_) == 2
+    by_class = classifier(class_weight={"dog": 5, "cat": 2})
+    by_class.partial_fit(X[rest], y[rest], classes=["cat", "cow", "dog"]).partial_fit(X, y)
+    weight = np.select([y == "dog", y == "cat"], [5.0, 2.0], default=1.0)
+    by_clip = classifier()
+    by_clip.partial_fit(X[rest], y[rest], classes=["cat", "cow", "dog"], sample_weight=weight[rest])
+    by_clip.partial_fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(by_class.predict_proba(X), by_clip.predict_proba(X))
 
 
 def test_a_first_chunk_of_a_class_that_weighs_nothing(features):

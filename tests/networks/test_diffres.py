@@ -281,10 +281,6 @@ def test_absurdly_loud_features_do_not_overflow():
     assert all(p.grad.isfinite().all() for p in module.parameters() if p.grad is not None)
 
 
-def test_default_backbone():
-    assert DiffResNet().build(10, 2).eval()(decibels(1, 1, 10, 30)).shape == (1, 2)
-
-
 @pytest.mark.parametrize("learned", [False, True])
 def test_learned_positions_are_parameters(learned):
     module = small(learn_pos_emb=learned).build(10, 2)

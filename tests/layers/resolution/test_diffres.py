@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from skaudio.layers.resolution.diffres import DiffRes
-from skaudio.layers.resolution.scoring import ENERGY_TOLERANCE, GUIDE_THRESHOLD, normalise_scores
+from skaudio.layers.resolution.scoring import normalise_scores
 from skaudio.layers.resolution.slot_pooling import pool_slots
 from skaudio.layers.resolution.warping import assign_slots, overlap_matrix, slot_sums
 
@@ -461,8 +461,3 @@ def test_golden_score_normalisation():
     maps, _ = pool_slots(power.log(), None, slots, gain=2.0)
     close = torch.isclose(maps[:, 1].exp(), golden(case, "max_feature"), rtol=1e-4, atol=1e-5)
     assert close.float().mean() >= 0.99
-
-
-def test_golden_constants():
-    assert ENERGY_TOLERANCE == 1e-6
-    assert GUIDE_THRESHOLD == 0.5

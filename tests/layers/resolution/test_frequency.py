@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from matplotlib.image import imread
 from torch import nn
 
 from skaudio.layers.resolution.diffres import DiffRes
@@ -149,6 +150,9 @@ def test_pictures(kind, rates, tmp_path):
     model = kind(30, 12, *rates)
     model.visualize(model(log_power(2, 30, 12)), savepath=tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.png", "1.png"]
+    first, second = (imread(tmp_path / name)[..., :3] for name in ("0.png", "1.png"))
+    assert (first.min(axis=2) < 0.9).mean() > 0.3  # covered by spectrograms, not by axes alone
+    assert (first != second).any(axis=2).mean() > 0.1  # of another clip
 
 
 def test_a_rate_that_leaves_no_band_is_refused():
