@@ -48,6 +48,7 @@ except ImportError:  # scikit-learn before 1.9, whose estimators know no callbac
 
 
 __all__ = [
+    "LARGEST_SAMPLE",
     "BaseComposition",
     "CallbackSupportMixin",
     "Clips",
@@ -76,6 +77,11 @@ Clips = NDArray[np.float32] | list[NDArray[np.float32]]
 """Checked clips: one array, or a list with one array per clip."""
 
 Method = TypeVar("Method", bound=Callable[..., Any])
+
+# Samples larger than this are refused. Floats may hold samples that were never scaled, up to 2^31;
+# and with |x| <= 1e10 the power of a frame of n samples, at most (n |x|)^2, stays below the 3.4e38
+# of float32 for every n up to 1e9.
+LARGEST_SAMPLE = 1e10
 
 # Waveforms of integers are refused as samples that were not scaled to [-1, 1]. Smaller integers
 # than this pass, since scikit-learn's checks of estimators use some; int16 and uint8, in which
@@ -124,6 +130,7 @@ def check_waveforms(
         If a sample is NaN or infinite, or scikit-learn's own rules are broken.
     """
     clips = _check_clips(estimator, X, reset=reset, what="waveform", ndims=(1,))
+    _check_samples(clips)
     if sample_rate is not None:
         _check_rates(remembered_rates(X), sample_rate, type(estimator).__name__)
     return clips
@@ -427,6 +434,18 @@ def _check_finite(clips: Clips) -> None:
         raise ValueError(
             f"Input X contains {name}, first in clip {i}. Repair the clip or leave it out."
         )
+
+
+def _check_samples(clips: Clips) -> None:
+    """Refuse samples so large that their power would overflow."""
+    for i, clip in enumerate(clips):
+        with np.errstate(over="ignore"):
+            energy = np.dot(clip, clip)  # bounds every sample: x_t^2 <= sum x^2
+        if energy > LARGEST_SAMPLE**2 and (peak := np.abs(clip).max()) > LARGEST_SAMPLE:
+            raise AudioFormatError(
+                f"Clip {i} holds samples up to {peak:.4g}, but expected waveforms in [-1, 1]. "
+                "Divide by the largest value that the format can hold, or leave the clip out."
+            )
 
 
 def _refuse_integers(values: NDArray[Any], where: str, what: str) -> None:

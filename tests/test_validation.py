@@ -236,3 +236,12 @@ def test_values_that_are_not_finite(value):
     for X in (np.array([[0.1, 0.2], [0.3, value]]), [[0.1], [0.3, value]]):
         with pytest.raises(ValueError, match=r"contains (NaN|infinity).* first in clip 1"):
             waveforms(X)
+
+
+@pytest.mark.parametrize("peak", [2e10, 3e38])
+def test_samples_whose_power_would_overflow(peak):
+    clips = [np.ones(4), np.array([0.0, -peak, 1.0])]
+    with pytest.raises(AudioFormatError, match=r"Clip 1 holds samples up to .*e\+.* in \[-1, 1\]"):
+        waveforms(clips)
+    waveforms([np.full(3, 2.0**31)])  # never scaled, but no harm
+    features(clips)

@@ -12,6 +12,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from skaudio._validation import LARGEST_SAMPLE
 from skaudio.audio.headers import open_file, shown, whole_rate
 from skaudio.audio.waveform import Waveform, n_samples_at, resample, time_slice
 from skaudio.exceptions import AudioFormatError, warn
@@ -206,7 +207,7 @@ def _decode(
             f"{file.frames} samples as its header says. Copy it again or leave it out."
         ) from error
     waveform = (blocks[0] if len(blocks) == 1 else np.concatenate(blocks))[lead:]
-    _check_finite(waveform, name, start / file.samplerate, file.samplerate)
+    _check_samples(waveform, name, start / file.samplerate, file.samplerate)
     return waveform
 
 
@@ -244,14 +245,16 @@ def _mix(block: NDArray[np.float32]) -> NDArray[np.float32]:
     return mixed
 
 
-def _check_finite(waveform: NDArray[np.float32], name: str, start: float, rate: int) -> None:
-    with np.errstate(invalid="ignore"):  # infinity and its negative in one file
-        # A sum is one cheap pass; in float64 it is finite only if every sample is.
-        total = waveform.sum(dtype=np.float64)
-    if np.isfinite(total):
+def _check_samples(waveform: NDArray[np.float32], name: str, start: float, rate: int) -> None:
+    """Refuse samples that are not finite, or so large that their power would overflow."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        # The energy is one cheap pass, and bounds every sample: x_t^2 <= sum x^2.
+        energy = np.dot(waveform, waveform)
+    if energy <= LARGEST_SAMPLE**2:
         return
-    first = int(np.flatnonzero(~np.isfinite(waveform))[0])
-    raise AudioFormatError(
-        f"{name}: holds {waveform[first]} at {start + first / rate:.3f} s, expected finite "
-        "samples. Repair the file or leave it out."
-    )
+    wrong = np.flatnonzero(~(np.abs(waveform) <= LARGEST_SAMPLE))
+    if len(wrong):
+        raise AudioFormatError(
+            f"{name}: holds {waveform[wrong[0]]:.4g} at {start + wrong[0] / rate:.3f} s, expected "
+            "finite samples, in [-1, 1]. Repair the file or leave it out."
+        )

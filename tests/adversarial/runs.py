@@ -128,9 +128,7 @@ def read(folder, result):
     model = _train_on_noise(frontend)
 
     def compute_features(path):
-        # Front ends are made for [-1, 1]; damaged floats reach 1e38, whose squares overflow.
-        clip = np.clip(loader.fit_transform([path])[0], -1, 1)
-        return frontend.fit_transform([clip])[0].ravel()
+        return frontend.fit_transform(loader.fit_transform([path]))[0].ravel()
 
     ways |= {"features": compute_features, "predict": lambda path: model.predict_proba([path])[0]}
     _limit_memory()
