@@ -75,7 +75,8 @@ _TRAINING = """\
     n_threads : int, optional
         Threads that torch computes with in :meth:`fit` and predictions. The last bits of a result
         depend on their number. None leaves torch's own setting, which differs between the main
-        process (all cores) and joblib's workers (one); set 1 for the same bits everywhere.
+        process (all cores) and joblib's workers (one); set 1 for the same bits everywhere, and
+        wherever other work runs on the machine: there, several threads are slower than one.
     warm_start : bool, default=False
         Whether another call of :meth:`fit` goes on with the trained network. Loss, optimiser,
         `lr`, `augmentation`, `mixup` and `amp` are then those set by now; `network` and
