@@ -216,7 +216,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         self._check_options()
         fresh = not (self.warm_start and self._has_trained)
-        target, training = self._check_data(X, y, sample_weight, groups, fresh=fresh)
+        target = self._new_target(y)
+        target, training = self._check_data(X, y, target, sample_weight, groups, fresh=fresh)
         validation = self._check_validation(target, X_val, y_val, groups_val, training)
         checkpoints = self._open_checkpoints(training, validation) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
@@ -243,13 +244,13 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return super().set_params(**params)
 
     def _fit_one_epoch(
-        self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None, **known: Any
+        self, X: Any, y: ArrayLike, target: Target, sample_weight: ArrayLike | None
     ) -> Self:
-        """Train for one epoch at a constant rate; `known` is what there is to know of targets."""
+        """Train for one epoch at a constant rate."""
         self._check_options()
         fresh = not self._has_trained
         target, training = self._check_data(
-            X, y, sample_weight, None, fresh=fresh, rescale=False, **known
+            X, y, target, sample_weight, None, fresh=fresh, rescale=False
         )
         with threads(self.n_threads):
             self._prepare_net(target, training, self._choose_seed(None, fresh=fresh), fresh=fresh)
@@ -260,7 +261,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     # ------------------------------------------------------------------ what subclasses say
 
     @abstractmethod
-    def _new_target(self, y: Any, **known: Any) -> Target:
+    def _new_target(self, y: Any) -> Target:
         """Make the target, still unlearned, for `y` as it came from the user."""
 
     @abstractmethod
@@ -294,8 +295,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
 
     def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, groups: Any, *, fresh: bool, rescale: bool = True,
-        **known: Any,
+        self, X: Any, y: Any, target: Target, sample_weight: Any, groups: Any, *, fresh: bool,
+        rescale: bool = True,
     ) -> tuple[Target, Dataset]:  # fmt: skip
         """Check clips and what is known of them; learn how targets are encoded."""
         if y is None:
@@ -305,7 +306,6 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
         source = self._check_clips(X, reset=fresh, frontend=self.frontend)
         before = None if fresh else self.target_
-        target = self._new_target(y, **known)
         return make_training_set(
             source, y, target, sample_weight, groups, before=before, rescale=rescale
         )

@@ -163,7 +163,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
                 "class_weight='balanced' needs all labels at once and does not work in "
                 "partial_fit. Pass a dict of weights, or sample_weight."
             )
-        return self._fit_one_epoch(X, y, sample_weight, classes=self._check_classes(classes))
+        target = self._new_target(y, self._check_classes(classes))
+        return self._fit_one_epoch(X, y, target, sample_weight)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Compute the probability of each class.
@@ -236,11 +237,11 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             )
         return given
 
-    def _new_target(self, y: Any, **known: Any) -> ClassTarget:
+    def _new_target(self, y: Any, classes: NDArray | None = None) -> ClassTarget:
         order = self.class_order
         if order is None:
             order = _ordered_categories(y)
-        return ClassTarget(self.class_weight, order, **known)
+        return ClassTarget(self.class_weight, order, classes)
 
     def _loss_options(self, target: Any) -> dict[str, Any]:
         if self.loss == "cross_entropy":

@@ -83,7 +83,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
         -------
         self
         """
-        return self._fit_one_epoch(X, y, sample_weight)
+        return self._fit_one_epoch(X, y, self._new_target(y), sample_weight)
 
     def predict(self, X: Any) -> NDArray[np.float64]:
         """Estimate the targets of each clip.
@@ -110,7 +110,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
         """Standard deviation of each target in the training set; 1 where it is constant."""
         return self.target_.scale
 
-    def _new_target(self, y: Any, **known: Any) -> NumberTarget:
+    def _new_target(self, y: Any) -> NumberTarget:
         return NumberTarget()
 
     def _loss_options(self, target: Any) -> dict[str, Any]:
