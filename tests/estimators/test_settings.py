@@ -42,7 +42,9 @@ def test_all_that_is_learned_can_be_listed(tiny, features):
     X, y = features
     for model, target in [(classifier(tiny), y), (AudioRegressor(tiny, max_epochs=1), X[:, 0, 0])]:
         learned = vars(model.fit(X, target)).keys() - model.get_params(deep=False).keys()
-        assert learned == {"architecture_", "target_", "net_", "n_features_in_", "_clip_ndim"}
+        assert learned == {
+            "architecture_", "target_", "net_", "n_clips_", "n_features_in_", "_clip_ndim",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -622,7 +622,7 @@ class TestManyProcesses:
         assert len(found) == 40
 
     def test_a_killed_run_is_resumed(self, start, diary):
-        process = start(TRANSFORM, pause=0.5)
+        process = start(TRANSFORM, pause=2.0)  # so that a stalled machine still kills in time
         while not diary.exists() or len(diary.read_text().split()) < 32:
             assert process.poll() is None
             time.sleep(0.01)
