@@ -23,7 +23,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from skaudio import networks
+import skaudio.networks as networks
 from skaudio.estimators._module import Architecture, differences
 from skaudio.estimators._targets import Target
 
