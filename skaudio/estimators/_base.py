@@ -39,7 +39,7 @@ from skaudio.estimators._callbacks import EpochTasks
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import (
     ClipSource,
-    Dataset,
+    Corpus,
     check_clips,
     make_training_set,
     make_validation_set,
@@ -55,7 +55,7 @@ from skaudio.estimators._optimization import (
     ScheduleName,
 )
 from skaudio.estimators._targets import Target
-from skaudio.estimators._torch_state import SPLIT, rng_for, threads
+from skaudio.estimators._torch_state import SPLIT, corpus_seed, rng_for, threads
 from skaudio.estimators._training import RunSettings, prediction_segments, train
 from skaudio.estimators._transfer import (
     MODES,
@@ -238,16 +238,14 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_options()
         fresh = not (self.warm_start and self._has_trained)
         pretrained = self._open_pretrained() if fresh else None
-        target = self._new_target(y)
-        target, training = self._check_data(X, y, target, sample_weight, groups, fresh=fresh)
-        validation = self._check_validation(target, X_val, y_val, groups_val, training)
-        checkpoints = self._open_checkpoints(training, validation, pretrained) if fresh else None
+        corpus = self._make_corpus(X, y, self._new_target(y), sample_weight, groups, fresh=fresh)
+        corpus = self._add_validation(corpus, X_val, y_val, groups_val)
+        checkpoints = self._open_checkpoints([corpus], pretrained) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
-        if validation is None and self.early_stopping:
-            training, validation = self._hold_back(training, seed, stratify=target.stratifies)
+        corpus = self._hold_back(corpus, seed)
         with threads(self.n_threads), self._fit_task() as tasks:
-            self._prepare_net(target, training, seed, pretrained, fresh=fresh)
-            train(self.net_, self._run_settings(tasks), training, validation, checkpoints)
+            self._prepare_net(corpus, seed, pretrained, fresh=fresh)
+            train(self.net_, self._run_settings(tasks), [corpus], checkpoints)
         return self
 
     def set_params(self, **params: Any) -> Self:
@@ -272,14 +270,12 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_options()
         fresh = not self._has_trained
         pretrained = self._open_pretrained() if fresh else None
-        target, training = self._check_data(
-            X, y, target, sample_weight, None, fresh=fresh, rescale=False
-        )
+        corpus = self._make_corpus(X, y, target, sample_weight, fresh=fresh, rescale=False)
         with threads(self.n_threads):
             seed = self._choose_seed(None, fresh=fresh)
-            self._prepare_net(target, training, seed, pretrained, fresh=fresh)
+            self._prepare_net(corpus, seed, pretrained, fresh=fresh)
             settings = replace(self._run_settings(), n_epochs=1, lr_schedule=None)
-            train(self.net_, settings, training, None)
+            train(self.net_, settings, [corpus])
         return self
 
     # ------------------------------------------------------------------ what subclasses say
@@ -319,10 +315,10 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 "paths, or leave it out."
             )
 
-    def _check_data(
-        self, X: Any, y: Any, target: Target, sample_weight: Any, groups: Any, *, fresh: bool,
-        rescale: bool = True,
-    ) -> tuple[Target, Dataset]:  # fmt: skip
+    def _make_corpus(
+        self, X: Any, y: Any, target: Target, sample_weight: Any, groups: Any = None, *,
+        fresh: bool, rescale: bool = True,
+    ) -> Corpus:  # fmt: skip
         """Check clips and what is known of them; learn how targets are encoded."""
         if y is None:
             raise ValueError(
@@ -331,29 +327,34 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             )
         source = self._check_clips(X, reset=fresh, frontend=self.frontend)
         before = None if fresh else self.target_
-        return make_training_set(
-            source, y, target, sample_weight, groups, before=before, rescale=rescale
+        return Corpus(
+            *make_training_set(
+                source, y, target, sample_weight, groups, before=before, rescale=rescale
+            )
         )
 
-    def _check_validation(
-        self, target: Target, X: Any, y: Any, groups: Any, training: Dataset
-    ) -> Dataset | None:
-        """Check the user's own validation clips."""
+    def _add_validation(self, corpus: Corpus, X: Any, y: Any, groups: Any) -> Corpus:
+        """Check the user's own validation clips, if there are any."""
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val go together: pass both or neither.")
         if X is not None:
             source = self._check_clips(X, reset=False, frontend=self.frontend)
-            return make_validation_set(source, y, target, groups, training)
+            validation = make_validation_set(source, y, corpus.target, groups, corpus.training)
+            return replace(corpus, validation=validation)
         if groups is not None:
             raise ValueError(
                 "groups_val came without X_val and y_val: pass these as well, or leave it out."
             )
+        self._check_staged()
+        return corpus
+
+    def _check_staged(self) -> None:
+        """Refuse stages where no clips will be held back to end them by."""
         if self.lr_schedule == "staged" and not self.early_stopping:
             raise ValueError(
                 "lr_schedule='staged' ends its stages by validation, but there is none. Set "
                 "early_stopping=True, or pass X_val and y_val."
             )
-        return None
 
     def _check_clips(self, X: Any, *, reset: bool, frontend: Any) -> ClipSource:
         sample_rate = None if frontend is None else frontend.sample_rate
@@ -361,19 +362,25 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ----------------------------------------------------------------------------- training
 
-    def _hold_back(
-        self, training: Dataset, seed: int, *, stratify: bool
-    ) -> tuple[Dataset, Dataset]:
-        """Split off clips for validation."""
-        if training.groups is None and search_has_groups():
+    def _hold_back(self, corpus: Corpus, seed: int) -> Corpus:
+        """Split off clips for validation, if there shall be any and the user brought none."""
+        if corpus.validation is not None or not self.early_stopping:
+            return corpus
+        if corpus.training.groups is None and search_has_groups():
             warn(
                 "The search has groups, but fit has none, so that a group may stand on both sides "
                 "of the validation here. Call sklearn.set_config(enable_metadata_routing=True) and "
                 "pass groups to the search: fit(X, y, groups=groups), or params={'groups': groups} "
                 "of cross_validate."
             )
-        number = int(rng_for(seed, SPLIT).integers(2**31))
-        return split_dataset(training, self.validation_fraction, number, stratify=stratify)
+        seed = corpus_seed(seed, corpus.training.corpus)
+        training, validation = split_dataset(
+            corpus.training,
+            self.validation_fraction,
+            int(rng_for(seed, SPLIT).integers(2**31)),
+            stratify=corpus.target.stratifies,
+        )
+        return replace(corpus, training=training, validation=validation)
 
     def _open_pretrained(self) -> Pretrained | None:
         """Look into what the training starts from, if it does start from something."""
@@ -382,7 +389,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return _open_pretrained(self.pretrained)
 
     def _open_checkpoints(
-        self, training: Dataset, validation: Dataset | None, pretrained: Pretrained | None
+        self, corpora: Sequence[Corpus], pretrained: Pretrained | None, steps: int | None = None
     ) -> Checkpoints | None:
         """Find the folder of the run with these parameters and data."""
         if self.checkpoint_dir is None:
@@ -392,9 +399,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         described.pretrained = None if pretrained is None else pretrained.identity()
         # Parameters that cannot change a bit of the result, such as n_jobs, do not count.
         run = [
-            hash_value(described, type(self).__name__),
-            hash_value(training.identity(), "X"),
-            hash_value(None if validation is None else validation.identity(), "X_val"),
+            hash_value([described, steps], type(self).__name__),
+            *(hash_value(corpus.identity(), corpus.name or "X") for corpus in corpora),
         ]
         return Checkpoints(Path(self.checkpoint_dir) / hash_value(run))
 
@@ -408,51 +414,62 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         return check_seed(self.random_state) if seed is None else seed
 
     def _prepare_net(
-        self,
-        target: Target,
-        training: Dataset,
-        seed: int,
-        pretrained: Pretrained | None,
-        *,
-        fresh: bool,
+        self, corpus: Corpus, seed: int, pretrained: Pretrained | None, *, fresh: bool
     ) -> None:
         """Make a net for these clips, or tell the one at hand how to train from now on."""
-        steps = self._step_settings(target)
         if fresh:
-            architecture = self._plan_architecture(target, training.source, pretrained)
-            net = AudioNet(
-                architecture, target, steps, device=choose_device(self.device), seed=seed
-            )
-            net.prepare_training([])
-            _start_weights(net, pretrained, target, training)
-            self.architecture_, self.net_ = architecture, net
+            self.net_ = self._make_net([corpus], seed, pretrained)
+            self.architecture_ = self.net_.architecture
         else:
             self._refuse_other_architecture()
-            self.net_.change(steps)
-        network = self.net_.module_.network
-        if hasattr(network, "set_clip_counts"):
-            network.set_clip_counts((len(training),))
-        self.target_ = self.net_.target = target
-        self.n_clips_ = len(training)
+            self.net_.change(self._step_settings([corpus]), (corpus.target,))
+            self.net_.set_clip_counts([len(corpus.training)])
+        self.target_ = corpus.target
+        self.n_clips_ = len(corpus.training)
+
+    def _make_net(
+        self,
+        corpora: Sequence[Corpus],
+        seed: int,
+        pretrained: Pretrained | None,
+        n_outputs: tuple[int, ...] | None = None,
+    ) -> AudioNet:
+        """Make a net for these clips.
+
+        `n_outputs` asks for a set of layers for each corpus; by default there is one corpus.
+        """
+        net = AudioNet(
+            self._plan_architecture(corpora, pretrained, n_outputs),
+            tuple(corpus.target for corpus in corpora),
+            self._step_settings(corpora),
+            device=choose_device(self.device),
+            seed=seed,
+        )
+        net.prepare_training([])
+        net.set_clip_counts([len(corpus.training) for corpus in corpora])
+        _start_weights(net, pretrained, corpora)
+        return net
 
     def _plan_architecture(
-        self, target: Target, source: ClipSource, pretrained: Pretrained | None
+        self,
+        corpora: Sequence[Corpus],
+        pretrained: Pretrained | None,
+        n_outputs: int | tuple[int, ...] | None,
     ) -> Architecture:
         network = self._network
-        n_outputs: int | tuple[int, ...] = target.n_outputs
+        n_outputs = n_outputs or corpora[0].target.n_outputs
         if pretrained is not None:
-            mode = self._mode
             network = pretrained.architecture.network if self.network is None else network
-            check_mode(mode, self.pretrained, network)
-            n_outputs = pretrained.n_outputs(mode, target.n_outputs)
-        lengths = source.lengths
+            check_mode(self._mode, self.pretrained, network)
+            n_outputs = pretrained.n_outputs(self._mode, n_outputs)
+        lengths = np.concatenate([corpus.training.source.lengths for corpus in corpora])
         crop = self._crop_length(self.frontend)
         if crop is not None:
             lengths = np.array([crop])
         return Architecture.plan(
             network,
             self.frontend,
-            n_bands=len(source.load(0, 0, 1)),
+            n_bands=len(corpora[0].training.source.load(0, 0, 1)),
             n_outputs=n_outputs,
             length=int(lengths[0]) if lengths.min() == lengths.max() else None,
         )
@@ -474,10 +491,10 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     f"another one, or set {name} back."
                 )
 
-    def _step_settings(self, target: Target) -> StepSettings:
+    def _step_settings(self, corpora: Sequence[Corpus]) -> StepSettings:
         return StepSettings(
             loss=self.loss,
-            loss_options=self._loss_options(target),
+            loss_options=tuple(self._loss_options(corpus.target) for corpus in corpora),
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             lr=self.lr,
@@ -487,7 +504,9 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             mode=self._mode,
         )
 
-    def _run_settings(self, tasks: Sequence[Any] = ()) -> RunSettings:
+    def _run_settings(
+        self, tasks: Sequence[Any] = (), steps_per_epoch: int | None = None
+    ) -> RunSettings:
         return RunSettings(
             n_epochs=self.max_epochs,
             batch_size=self.batch_size,
@@ -500,6 +519,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             patience=self.patience,
             callbacks=(*tasks, *(self.callbacks or ())),
             verbose=int(self.verbose),
+            steps_per_epoch=steps_per_epoch,
         )
 
     @contextmanager
@@ -546,31 +566,21 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Compute the network's output for each segment, and the clip that the segment is of."""
         check_is_fitted(self)
         # The front end of the fit: parameters may have been changed since.
-        frontend = self.architecture_.frontend
-        source = self._check_clips(X, reset=False, frontend=frontend)
-        crop = self._crop_length(frontend)
-        segments = prediction_segments(self.net_, source, crop, self.crop_aggregation)
-        self._check_frames(segments)
-        batches = EqualLengthBatches(source, segments, self.batch_size)
+        source = self._check_clips(X, reset=False, frontend=self.architecture_.frontend)
+        return self._run_net(self.net_, source)
+
+    def _run_net(
+        self, net: AudioNet, source: ClipSource, corpus: int = 0
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Compute a net's output for each segment of checked clips, and the segments' clips."""
+        crop = self._crop_length(net.architecture.frontend)
+        segments = prediction_segments(net, source, crop, self.crop_aggregation)
+        _check_frames(net, segments)
+        batches = EqualLengthBatches(source, segments, self.batch_size, corpus)
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
         with threads(self.n_threads):
-            return self.net_.predict_outputs(batches, show), segments.clip
-
-    def _check_frames(self, segments: Segments) -> None:
-        """Refuse clips of another length than a fixed-size network was built for."""
-        module = self.net_.module_
-        wanted = getattr(module.network, "n_frames", None)
-        if wanted is None:
-            return
-        frames = module.n_frames(segments.length)
-        wrong = np.flatnonzero(frames != wanted)
-        if len(wrong):
-            raise AudioFormatError(
-                f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
-                f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
-                "that takes any length, such as MTSNet(pooling='attention')."
-            )
+            return net.predict_outputs(batches, show), segments.clip
 
     @property
     def history_(self) -> pd.DataFrame:
@@ -641,22 +651,38 @@ def _open_pretrained(given: Any) -> Pretrained:
     return Pretrained(found.architecture_, found.target_, found.net_.module_.network)
 
 
-def _start_weights(
-    net: AudioNet, pretrained: Pretrained | None, target: Target, training: Dataset
-) -> None:
+def _check_frames(net: AudioNet, segments: Segments) -> None:
+    """Refuse clips of another length than a fixed-size network was built for."""
+    module = net.module_
+    wanted = getattr(module.network, "n_frames", None)
+    if wanted is None:
+        return
+    frames = module.n_frames(segments.length)
+    wrong = np.flatnonzero(frames != wanted)
+    if len(wrong):
+        raise AudioFormatError(
+            f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
+            f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
+            "that takes any length, such as MTSNet(pooling='attention')."
+        )
+
+
+def _start_weights(net: AudioNet, pretrained: Pretrained | None, corpora: Sequence[Corpus]) -> None:
     """Set the weights that training begins with, where they are not random ones."""
     network, mode = net.module_.network, net.settings.mode
     if pretrained is not None and mode != "scratch":
         pretrained.check_fit(net.architecture)
-        if pretrained.start(net.architecture, network, mode, target):
+        if pretrained.start(net.architecture, network, mode, corpora[0].target):
             return  # the head has been taken over
     if not isinstance(net.architecture.network, torch.nn.Module):
-        _start_head(network, target, training)
+        for corpus in corpora:
+            _start_head(network, corpus)
 
 
-def _start_head(network: torch.nn.Module, target: Target, training: Dataset) -> None:
+def _start_head(network: torch.nn.Module, corpus: Corpus) -> None:
     """Let an untrained network predict the shares of the classes, or the mean."""
-    head = find_head(network)
+    target, training = corpus.target, corpus.training
+    head = find_head(network, training.corpus)
     layers = [] if head is None else list(head.modules())
     last = next((part for part in reversed(layers) if isinstance(part, torch.nn.Linear)), None)
     if last is not None and last.bias is not None and last.out_features == target.n_outputs:

@@ -9,10 +9,20 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["CROP", "INITIAL_WEIGHTS", "ORDER", "SPLIT", "STEP", "rng_for", "seeded", "threads"]
+__all__ = [
+    "CROP",
+    "INITIAL_WEIGHTS",
+    "ORDER",
+    "SPLIT",
+    "STEP",
+    "corpus_seed",
+    "rng_for",
+    "seeded",
+    "threads",
+]
 
 # What a stream of random numbers is for; streams of different purpose are independent.
-INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT = range(5)
+INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT, CORPUS = range(6)
 
 # Torch layers such as dropout draw from one global generator per process, so two fits in two
 # threads take turns: a fit holds the lock for a training step, not for the whole training.
@@ -26,6 +36,16 @@ _WISHES: list[list[int]] = []
 def rng_for(seed: int, *key: int) -> np.random.Generator:
     """Return numpy's generator for one purpose, such as (ORDER, epoch)."""
     return np.random.default_rng((seed, *key))
+
+
+def corpus_seed(seed: int, corpus: int) -> int:
+    """Return the seed of one corpus among others; that of the first is the plain one.
+
+    So the first corpus is shuffled and split as it would be alone.
+    """
+    if corpus == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, CORPUS, corpus)).generate_state(1, np.uint64)[0])
 
 
 @contextmanager

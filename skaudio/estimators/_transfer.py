@@ -96,10 +96,12 @@ class Pretrained:
         """Return what tells this network from others, to be hashed: all that it is."""
         return self.architecture, self.network.state_dict()
 
-    def n_outputs(self, mode: str, n_outputs: int) -> int | tuple[int]:
+    def n_outputs(self, mode: str, n_outputs: int | tuple[int, ...]) -> int | tuple[int, ...]:
         """Say how a network for so many outputs is asked for: a tuple asks for adapters."""
-        has_adapters = isinstance(self.architecture.n_outputs, tuple) and mode != "scratch"
-        return (n_outputs,) if mode == "adapters" or has_adapters else n_outputs
+        if isinstance(n_outputs, tuple) or mode == "scratch":
+            return n_outputs
+        has_adapters = mode == "adapters" or isinstance(self.architecture.n_outputs, tuple)
+        return (n_outputs,) if has_adapters else n_outputs
 
     def check_fit(self, architecture: Architecture) -> None:
         """Refuse to start a network for other features than these.

@@ -12,7 +12,13 @@ from torch import nn
 from skaudio.networks.base import BaseNetwork
 from skaudio.networks.mts import MTSNet
 
-__all__ = ["build_network", "default_network", "fill_in_default", "takes_lengths"]
+__all__ = [
+    "build_network",
+    "default_network",
+    "fill_in_default",
+    "takes_corpus",
+    "takes_lengths",
+]
 
 
 def default_network() -> BaseNetwork:
@@ -104,3 +110,19 @@ def takes_lengths(module: nn.Module) -> bool:
     bool
     """
     return "lengths" in inspect.signature(module.forward).parameters
+
+
+def takes_corpus(module: nn.Module) -> bool:
+    """Tell whether a module wants to know the number of the corpus that a batch is of.
+
+    It does if its `forward` has an argument named ``corpus``, see :class:`CorpusModule`.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+
+    Returns
+    -------
+    bool
+    """
+    return "corpus" in inspect.signature(module.forward).parameters

@@ -194,7 +194,7 @@ def test_one_object_stays_one(clips, tmp_path):
     model = AudioClassifier(**ESTIMATOR).fit(*clips)
     loaded = round_trip(model, tmp_path)
     assert loaded.architecture_ is loaded.net_.architecture
-    assert loaded.target_ is loaded.net_.target
+    assert loaded.target_ is loaded.net_.targets[0]
     twice = make_pipeline(FrozenEstimator(model), FrozenEstimator(model))
     loaded = round_trip(twice, tmp_path)
     assert loaded[0].estimator.net_ is loaded[1].estimator.net_
