@@ -17,7 +17,7 @@ import skaudio.features as features
 import skaudio.layers as layers
 from skaudio.augmentation import Augmentation
 from skaudio.exceptions import SkaudioWarning
-from skaudio.networks.building import build_network, takes_lengths
+from skaudio.networks.building import build_network, skip_initial_weights, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "check_frontend"]
 
@@ -122,7 +122,7 @@ class Architecture:
         self.check_frontend()
         # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
         # of many gigabytes is refused before one is built.
-        with torch.device("meta"):
+        with torch.device("meta"), skip_initial_weights():
             expected = self.build().state_dict()
         wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
         found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -12,7 +14,16 @@ from torch import nn
 from skaudio.networks.base import BaseNetwork
 from skaudio.networks.mts import MTSNet
 
-__all__ = ["build_network", "default_network", "fill_in_default", "takes_lengths"]
+__all__ = [
+    "build_network",
+    "default_network",
+    "fill_in_default",
+    "skip_initial_weights",
+    "takes_lengths",
+    "wants_initial_weights",
+]
+
+_wants_initial_weights: ContextVar[bool] = ContextVar("wants_initial_weights", default=True)
 
 
 def default_network() -> BaseNetwork:
@@ -100,3 +111,32 @@ def takes_lengths(module: nn.Module) -> bool:
     bool
     """
     return "lengths" in inspect.signature(module.forward).parameters
+
+
+@contextmanager
+def skip_initial_weights() -> Iterator[None]:
+    """Build networks inside this context without reading the files of their initial weights.
+
+    For modules whose weights are replaced at once by those of a saved model: that model is used
+    where such a file need not be. Only the current thread is affected.
+
+    See Also
+    --------
+    wants_initial_weights : What a network asks that has such a file.
+    """
+    token = _wants_initial_weights.set(False)
+    try:
+        yield
+    finally:
+        _wants_initial_weights.reset(token)
+
+
+def wants_initial_weights() -> bool:
+    """Tell a network that is being built whether to read a file of initial weights.
+
+    Returns
+    -------
+    bool
+        False inside :func:`skip_initial_weights`.
+    """
+    return _wants_initial_weights.get()
