@@ -18,7 +18,12 @@ import skaudio.layers as layers
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Augmentation
 from skaudio.exceptions import SkaudioWarning
-from skaudio.networks.building import build_network, takes_corpus, takes_lengths
+from skaudio.networks.building import (
+    build_network,
+    skip_initial_weights,
+    takes_corpus,
+    takes_lengths,
+)
 
 __all__ = ["Architecture", "ClipModule", "check_frontend", "differences"]
 
@@ -134,7 +139,7 @@ class Architecture:
         self.check_frontend()
         # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
         # of many gigabytes is refused before one is built.
-        with torch.device("meta"):
+        with torch.device("meta"), skip_initial_weights():
             expected = self.build().state_dict()
         wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
         found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skaudio.estimators._module import Architecture
 from skaudio.estimators._targets import Target
+from skaudio.networks.building import skip_initial_weights
 from skaudio.persistence.tensors import TensorStore
 
 __all__ = ["plain_rows", "rebuild", "record"]
@@ -100,7 +101,8 @@ def rebuild(
     net.__init__(architecture, targets, settings, device=device, seed=seed)
     # All that skorch's `initialize` does, except what prepare_training will do.
     net._initialize_virtual_params()
-    net._initialize_module()
+    with skip_initial_weights():
+        net._initialize_module()
     net._initialize_criterion()
     net._initialize_history()
     net.initialized_ = True

@@ -16,6 +16,7 @@ from skaudio.features._mel import (
     MEL_CONSTRAINTS,
     Decibels,
     LogMelPlan,
+    NaturalLog,
     mel_filters,
     warn_of_empty_bands,
 )
@@ -78,10 +79,15 @@ class MFCC(WaveformTransformer):
         :class:`~skaudio.features.LogMelSpectrogram`.
     triangles : {"hz", "mel"}, default="hz"
         Over which axis the sides of a band's triangle are straight.
+    log : {"db", "ln"}, default="db"
+        Whether the coefficients are those of decibels, or of the natural logarithm of the power
+        plus `eps`.
     amin : float, default=1e-10
-        Smaller mel powers are raised to this one.
+        Smaller mel powers are raised to this one. Only for ``log="db"``.
     top_db : float or None, default=80.0
-        Decibels more than this below the clip's largest are raised to it.
+        Decibels more than this below the clip's largest are raised to it. Only for ``log="db"``.
+    eps : float, default=1e-6
+        Added to the power before its logarithm. Only for ``log="ln"``.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
@@ -118,6 +124,8 @@ class MFCC(WaveformTransformer):
         "deltas": [Options(Integral, {0, 1, 2})],
         "delta_width": [Interval(Integral, 3, None, closed="left")],
         "mel_norm": [StrOptions({"slaney"}), Real, None],
+        "log": [StrOptions({"db", "ln"})],
+        "eps": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
@@ -143,8 +151,10 @@ class MFCC(WaveformTransformer):
         htk=False,
         mel_norm="slaney",
         triangles="hz",
+        log="db",
         amin=1e-10,
         top_db=80.0,
+        eps=1e-6,
         n_jobs=None,
     ):
         self.sample_rate = sample_rate
@@ -167,8 +177,10 @@ class MFCC(WaveformTransformer):
         self.htk = htk
         self.mel_norm = mel_norm
         self.triangles = triangles
+        self.log = log
         self.amin = amin
         self.top_db = top_db
+        self.eps = eps
         self.n_jobs = n_jobs
 
     def layer_arguments(self) -> dict[str, Any]:
@@ -191,8 +203,10 @@ class MFCC(WaveformTransformer):
             "cosines": plan.cosines,
             "slopes": plan.slopes,
             "power": self.power,
+            "log": self.log,
             "amin": self.amin,
             "top_db": self.top_db,
+            "eps": self.eps,
         }
 
     def _plan(self) -> _MFCCPlan:
@@ -206,8 +220,9 @@ class MFCC(WaveformTransformer):
             raise ValueError(f"delta_width={self.delta_width} is even, but expected an odd number.")
         framing = Framing.of(self)
         filters = mel_filters(self, self.mel_norm, framing.n_fft)
-        decibels = Decibels(1.0, self.amin, self.top_db)
-        log_mel = LogMelPlan(framing, filters, self.power, decibels)
+        ln = self.log == "ln"
+        scale = NaturalLog(self.eps) if ln else Decibels(1.0, self.amin, self.top_db)
+        log_mel = LogMelPlan(framing, filters, self.power, scale)
         return _MFCCPlan(log_mel, self._cosines(), self._slopes())
 
     def _cosines(self) -> NDArray[np.float64]:

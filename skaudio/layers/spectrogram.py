@@ -296,7 +296,7 @@ class MFCC(nn.Module):
     Parameters
     ----------
     cosines : array-like of shape (n_mfcc, n_mels)
-        Weights of the mel bands' decibels in each coefficient.
+        Weights of the mel bands' logarithms in each coefficient.
     slopes : array-like of shape (deltas, delta_width)
         Weights of the neighbouring frames in each derivative in time.
     **log_mel

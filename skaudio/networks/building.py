@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
@@ -16,9 +18,13 @@ __all__ = [
     "build_network",
     "default_network",
     "fill_in_default",
+    "skip_initial_weights",
     "takes_corpus",
     "takes_lengths",
+    "wants_initial_weights",
 ]
+
+_wants_initial_weights: ContextVar[bool] = ContextVar("wants_initial_weights", default=True)
 
 
 def default_network() -> BaseNetwork:
@@ -126,3 +132,32 @@ def takes_corpus(module: nn.Module) -> bool:
     bool
     """
     return "corpus" in inspect.signature(module.forward).parameters
+
+
+@contextmanager
+def skip_initial_weights() -> Iterator[None]:
+    """Build networks inside this context without reading the files of their initial weights.
+
+    For modules whose weights are replaced at once by those of a saved model: that model is used
+    where such a file need not be. Only the current thread is affected.
+
+    See Also
+    --------
+    wants_initial_weights : What a network asks that has such a file.
+    """
+    token = _wants_initial_weights.set(False)
+    try:
+        yield
+    finally:
+        _wants_initial_weights.reset(token)
+
+
+def wants_initial_weights() -> bool:
+    """Tell a network that is being built whether to read a file of initial weights.
+
+    Returns
+    -------
+    bool
+        False inside :func:`skip_initial_weights`.
+    """
+    return _wants_initial_weights.get()

@@ -37,7 +37,10 @@ from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
 SMALL = {
+    "AdapterRNN": {"n_hidden": 2},
     "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
+    "FusionNet": {"n_filters": 2, "n_blocks": 1, "n_hidden": 2},
+    "VGG16Net": {"width": 1 / 64},
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,))},
     "MTSNet": {"n_filters": (2, 2)},
     "SeparableNet": {"n_filters": (2, 4)},
