@@ -73,11 +73,48 @@ from skaudio.persistence import load
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
 
-class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
-    """Fits a network to clips; subclasses say what a target is."""
+class TrainedNetMixin:
+    """What is known of an estimator that holds a trained net."""
 
     net_: AudioNet
     architecture_: Architecture
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """One row per epoch: losses, scores, learning rate, seconds."""
+        check_is_fitted(self)
+        rows = [
+            {
+                name: value
+                for name, value in row.items()
+                if name != "batches" and not name.endswith(("_best", "_batch_count"))
+            }
+            for row in self.net_.history
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of the network's parameters."""
+        return sum(weight.numel() for weight in self._weights)
+
+    @property
+    def n_trained_parameters_(self) -> int:
+        """Number of the parameters that the training changes; the others are frozen."""
+        return sum(weight.numel() for weight in self._weights if weight.requires_grad)
+
+    @property
+    def _weights(self) -> list[torch.nn.Parameter]:
+        check_is_fitted(self)
+        return list(self.net_.module_.parameters())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+
+class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, ABC):
+    """Fits a network to clips; subclasses say what a target is."""
+
     target_: Any
 
     # Groups and weights pass through pipelines and searches without a call by the user.
@@ -238,12 +275,15 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_options()
         fresh = not (self.warm_start and self._has_trained)
         pretrained = self._open_pretrained() if fresh else None
-        corpus = self._make_corpus(X, y, self._new_target(y), sample_weight, groups, fresh=fresh)
+        before = None if fresh else self.target_
+        target = self._new_target(y)
+        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
+        corpus = Corpus(*make_training_set(source, y, target, sample_weight, groups, before=before))
         corpus = self._add_validation(corpus, X_val, y_val, groups_val)
         checkpoints = self._open_checkpoints([corpus], pretrained) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
         corpus = self._hold_back(corpus, seed)
-        with threads(self.n_threads), self._fit_task() as tasks:
+        with threads(self.n_threads), fit_task(self, self.max_epochs) as tasks:
             self._prepare_net(corpus, seed, pretrained, fresh=fresh)
             train(self.net_, self._run_settings(tasks), [corpus], checkpoints)
         return self
@@ -270,7 +310,11 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self._check_options()
         fresh = not self._has_trained
         pretrained = self._open_pretrained() if fresh else None
-        corpus = self._make_corpus(X, y, target, sample_weight, fresh=fresh, rescale=False)
+        before = None if fresh else self.target_
+        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
+        corpus = Corpus(
+            *make_training_set(source, y, target, sample_weight, before=before, rescale=False)
+        )
         with threads(self.n_threads):
             seed = self._choose_seed(None, fresh=fresh)
             self._prepare_net(corpus, seed, pretrained, fresh=fresh)
@@ -314,24 +358,6 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 "the clips are features. Pass frontend=LogMelSpectrogram(...) with waveforms or "
                 "paths, or leave it out."
             )
-
-    def _make_corpus(
-        self, X: Any, y: Any, target: Target, sample_weight: Any, groups: Any = None, *,
-        fresh: bool, rescale: bool = True,
-    ) -> Corpus:  # fmt: skip
-        """Check clips and what is known of them; learn how targets are encoded."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
-        before = None if fresh else self.target_
-        return Corpus(
-            *make_training_set(
-                source, y, target, sample_weight, groups, before=before, rescale=rescale
-            )
-        )
 
     def _add_validation(self, corpus: Corpus, X: Any, y: Any, groups: Any) -> Corpus:
         """Check the user's own validation clips, if there are any."""
@@ -386,7 +412,10 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Look into what the training starts from, if it does start from something."""
         if self.pretrained is None or (self.mode == "scratch" and self.network is not None):
             return None
-        return _open_pretrained(self.pretrained)
+        pretrained = _open_pretrained(self.pretrained, self._mode)
+        if self.network is None:
+            check_mode(self.mode, self.pretrained, pretrained.architecture.network)
+        return pretrained
 
     def _open_checkpoints(
         self, corpora: Sequence[Corpus], pretrained: Pretrained | None, steps: int | None = None
@@ -460,7 +489,6 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         n_outputs = n_outputs or corpora[0].target.n_outputs
         if pretrained is not None:
             network = pretrained.architecture.network if self.network is None else network
-            check_mode(self._mode, self.pretrained, network)
             n_outputs = pretrained.n_outputs(self._mode, n_outputs)
         lengths = np.concatenate([corpus.training.source.lengths for corpus in corpora])
         crop = self._crop_length(self.frontend)
@@ -522,18 +550,6 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             steps_per_epoch=steps_per_epoch,
         )
 
-    @contextmanager
-    def _fit_task(self) -> Iterator[Sequence[Any]]:
-        """Tell scikit-learn's callbacks of this fit; yield what tells them of its epochs."""
-        if not hasattr(self, "_init_callback_context"):  # scikit-learn before 1.9
-            yield ()
-            return
-        # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
-        context.call_on_fit_task_begin(estimator=self)
-        yield [EpochTasks(context, self)]
-        context.call_on_fit_task_end(estimator=self)
-
     @property
     def _network(self) -> Any:
         return default_network() if self.network is None else self.network
@@ -582,42 +598,23 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         with threads(self.n_threads):
             return net.predict_outputs(batches, show), segments.clip
 
-    @property
-    def history_(self) -> pd.DataFrame:
-        """One row per epoch: losses, scores, learning rate, seconds."""
-        check_is_fitted(self)
-        rows = [
-            {
-                name: value
-                for name, value in row.items()
-                if name != "batches" and not name.endswith(("_best", "_batch_count"))
-            }
-            for row in self.net_.history
-        ]
-        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
-
-    @property
-    def n_parameters_(self) -> int:
-        """Number of the network's parameters."""
-        return sum(weight.numel() for weight in self._parameters)
-
-    @property
-    def n_trained_parameters_(self) -> int:
-        """Number of the parameters that the training changes; the others are frozen."""
-        return sum(weight.numel() for weight in self._parameters if weight.requires_grad)
-
-    @property
-    def _parameters(self) -> list[torch.nn.Parameter]:
-        check_is_fitted(self)
-        return list(self.net_.module_.parameters())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+@contextmanager
+def fit_task(estimator: Any, n_epochs: int) -> Iterator[Sequence[Any]]:
+    """Tell scikit-learn's callbacks of a fit; yield what tells them of its epochs."""
+    if not hasattr(estimator, "_init_callback_context"):  # scikit-learn before 1.9
+        yield ()
+        return
+    # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
+    context = estimator._init_callback_context(max_subtasks=n_epochs)
+    context.call_on_fit_task_begin(estimator=estimator)
+    yield [EpochTasks(context, estimator)]
+    context.call_on_fit_task_end(estimator=estimator)
 
 
 def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -630,14 +627,14 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     return means / counts[:, np.newaxis]
 
 
-def _open_pretrained(given: Any) -> Pretrained:
+def _open_pretrained(given: Any, mode: str) -> Pretrained:
     """Look into a fitted estimator, or load the file that has one."""
     where = "pretrained"
     if isinstance(given, (str, Path)):
         where = f"pretrained={str(given)!r}"
         given = load(given)
     found = given.estimator if isinstance(given, FrozenEstimator) else given
-    if not isinstance(found, BaseAudioEstimator):
+    if not isinstance(found, TrainedNetMixin):
         raise TypeError(
             f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
             f"{PRETRAINED_REMEDY}. Of a Pipeline, pass the last step."
@@ -648,7 +645,14 @@ def _open_pretrained(given: Any) -> Pretrained:
             "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
             "estimator that is passed as it is."
         )
-    return Pretrained(found.architecture_, found.target_, found.net_.module_.network)
+    corpora = [str(name) for name in getattr(found, "corpora_", ())]
+    if mode in ("finetune", "last-layer") and len(corpora) > 1:
+        raise ValueError(
+            f"{where} was trained on several corpora, {corpora}, but mode={mode!r} starts "
+            "from the layers of one. Pass FrozenEstimator(model.for_corpus(name)), or set "
+            "mode='adapters'."
+        )
+    return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
 
 
 def _check_frames(net: AudioNet, segments: Segments) -> None:

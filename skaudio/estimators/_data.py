@@ -262,7 +262,7 @@ def check_clips(
 
 
 def make_training_set(
-    source: ClipSource, y: Any, target: Target, sample_weight: Any, groups: Any, *,
+    source: ClipSource, y: Any, target: Target, sample_weight: Any, groups: Any = None, *,
     before: Target | None, rescale: bool = True, corpus: int = 0,
 ) -> tuple[Target, Dataset]:  # fmt: skip
     """Check what is known of clips, and leave out those of weight zero.
@@ -287,6 +287,8 @@ def make_training_set(
         Learned.
     dataset : Dataset
     """
+    if y is None:
+        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
     y = target.check(y)
     _check_lengths(source, y)
     groups = _check_groups(groups, y)

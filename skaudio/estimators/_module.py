@@ -18,12 +18,8 @@ import skaudio.layers as layers
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Augmentation
 from skaudio.exceptions import SkaudioWarning
-from skaudio.networks.building import (
-    build_network,
-    skip_initial_weights,
-    takes_corpus,
-    takes_lengths,
-)
+from skaudio.networks.building import build_network, skip_initial_weights
+from skaudio.networks.contract import takes_corpus, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "check_frontend", "differences"]
 

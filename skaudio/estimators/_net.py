@@ -6,7 +6,7 @@ import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,12 +22,13 @@ from skaudio.estimators._batches import EqualLengthBatches
 from skaudio.estimators._callbacks import NamedScores
 from skaudio.estimators._module import Architecture
 from skaudio.estimators._optimization import make_optimizer
-from skaudio.estimators._saved_net import rebuild, record
+from skaudio.estimators._saved_net import plain_rows, rebuild, record
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import INITIAL_WEIGHTS, STEP, seeded
 from skaudio.estimators._transfer import eval_frozen, freeze
 from skaudio.exceptions import DivergedError, StopTraining
 from skaudio.losses import make_loss
+from skaudio.networks.building import skip_initial_weights
 from skaudio.persistence.tensors import active_store
 
 __all__ = ["AudioNet", "StepSettings", "choose_device"]
@@ -143,6 +144,45 @@ class AudioNet(NeuralNet):
         self.module_.augmentation = self.settings.augmentation
         freeze(self.module_.network, self.settings.mode)
         return self
+
+    def for_corpora(self, corpora: Sequence[int], other: AudioNet | None = None) -> AudioNet:
+        """Make a net of its own with the layers of some corpora, and those of another net.
+
+        Parameters
+        ----------
+        corpora : sequence of int
+            Whose sets of layers to keep; the trunk is kept in any case.
+        other : AudioNet, optional
+            Of one corpus, with the same trunk. Its set becomes the last one.
+
+        Returns
+        -------
+        AudioNet
+            Its network is a :class:`~skaudio.networks.CorpusModule`, as this one's.
+        """
+        parts = [(self, number) for number in corpora] + ([(other, 0)] if other else [])
+        architecture = replace(
+            self.architecture,
+            n_outputs=tuple(net.architecture.outputs[number] for net, number in parts),
+        )
+        options = tuple(net.settings.loss_options[number] for net, number in parts)
+        net = AudioNet(
+            architecture,
+            tuple(net.targets[number] for net, number in parts),
+            replace(self.settings, loss_options=options, mode="scratch"),
+            device=self.device,
+            seed=self.seed,
+        )
+        with skip_initial_weights():
+            net.prepare_training([])
+        network, ours = net.module_.network, self.module_.network
+        network.trunk.load_state_dict(ours.trunk.state_dict())
+        for place, (source, number) in enumerate(parts):
+            found = source.module_.network.sets[number].state_dict()
+            network.sets[place].load_state_dict(found)
+            net.criterion_[place].load_state_dict(source.criterion_[number].state_dict())
+        net.history.extend(plain_rows(self.history))
+        return net
 
     def set_clip_counts(self, n_clips: Sequence[int]) -> None:
         """Tell a network that wants to know them the numbers of clips of the corpora."""

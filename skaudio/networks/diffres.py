@@ -13,7 +13,8 @@ from skaudio._validation import HasMethods, Interval, StrOptions
 from skaudio.layers import DiffRes, frame_mask
 from skaudio.layers.resolution.base import count_left, least_size
 from skaudio.networks.base import BaseNetwork
-from skaudio.networks.building import build_network, fill_in_default, takes_lengths
+from skaudio.networks.building import build_network, fill_in_default
+from skaudio.networks.contract import takes_lengths
 
 __all__ = ["DiffResNet"]
 
