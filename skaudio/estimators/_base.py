@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ from skaudio.estimators._training import RunSettings, prediction_segments, train
 from skaudio.exceptions import AudioFormatError, warn
 from skaudio.losses import RegressionLoss
 from skaudio.networks.building import default_network, fill_in_default
+from skaudio.persistence.tensors import active_store
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
@@ -523,6 +525,13 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         ]
         return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if active_store() is not None and self.callbacks:
+            # A training leaves in them what no file of ours can hold, such as an optimizer.
+            state["callbacks"] = [_as_constructed(entry) for entry in self.callbacks]
+        return state
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
@@ -540,6 +549,19 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     means = np.zeros((len(counts), values.shape[1]))
     np.add.at(means, clip, values)
     return means / counts[:, np.newaxis]
+
+
+def _as_constructed(callback: Any) -> Any:
+    """Copy a callback, or a pair of name and callback, without what it learned in a training."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return name, _as_constructed(callback)
+    if isinstance(callback, type):
+        return callback
+    constructed = copy.copy(callback)
+    for name in [name for name in vars(constructed) if name.endswith("_")]:
+        delattr(constructed, name)
+    return constructed
 
 
 def _alike(now: Any, then: Any) -> bool:

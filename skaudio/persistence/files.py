@@ -25,6 +25,7 @@ from skaudio.persistence._archive import (
 )
 from skaudio.persistence._card import FORMAT, make_card
 from skaudio.persistence._names import name_of, refuse_unnamed, resolves
+from skaudio.persistence._requests import owners_as_names, restore_owners
 from skaudio.persistence._structure import check_tree, compact, expand, is_known, names_in
 from skaudio.persistence.tensors import TensorStore, use_store
 
@@ -65,7 +66,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     Networks are saved as their description and their weights. The state of the optimizer is not:
     further training begins with a fresh one, as after joblib. Networks, functions, losses,
     callbacks and transformers of your own are saved by import name, so that :func:`load` needs
-    their code and your consent.
+    their code and your consent. Callbacks are saved with their parameters, without what they have
+    gathered in a training.
 
     The file is a zip archive without compression: a card (JSON), the structure as skops [1]_
     describes it, its arrays, and the weights as safetensors [2]_. Clips are never in it, unless a
@@ -207,7 +209,7 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
 
     store = TensorStore()
     try:
-        with use_store(store):
+        with use_store(store), owners_as_names(model):
             written = skops.io.dumps(model)
         with zipfile.ZipFile(io.BytesIO(written)) as archive:
             tree = json.loads(archive.read(_SCHEMA))
@@ -218,9 +220,8 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
         check_tree(expand(tree))
     except RecursionError:
         raise ValueError(
-            f"{type(model).__name__} cannot be saved: a part of it refers to itself, as an "
-            "estimator does after set_fit_request. Leave it out, or use joblib.dump, whose "
-            "files run code when they are loaded."
+            f"{type(model).__name__} cannot be saved: a part of it refers to itself. Leave it "
+            "out, or use joblib.dump, whose files run code when they are loaded."
         ) from None
     except Exception as error:  # objects refuse to be saved in many ways
         raise ValueError(
@@ -250,7 +251,9 @@ def _rebuild(path: Path, file: BinaryIO, trusted: Collection[str]) -> Any:
             f"and scikit-learn. If you know these and who wrote the file, pass trusted={unknown}."
         )
     with use_store(store):
-        return skops.io.loads(data, trusted=untrusted)
+        model = skops.io.loads(data, trusted=untrusted)
+    restore_owners(model)
+    return model
 
 
 def _as_skops(archive: zipfile.ZipFile, tree: dict[str, Any]) -> bytes:

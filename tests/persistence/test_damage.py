@@ -300,6 +300,14 @@ WRONG = {
         ],
         "536870916 filter values",
     ),
+    "huge rate": (
+        lambda tree: [
+            node["content"]["content"].update(n_fft={"json": "null"}, sample_rate={"json": "1e12"})
+            for node in nodes_in(tree)
+            if node.get("__class__") == "LogMelSpectrogram"
+        ],
+        "filter values",
+    ),
     "many outputs": (set_plain("Architecture", "n_outputs", 4), "has 4 outputs, but"),
     "size as text": (set_plain("Architecture", "n_bands", "4"), "expected integers"),
     "no network": (set_plain("Architecture", "network", 5), "TypeError|not callable"),
