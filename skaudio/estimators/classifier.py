@@ -17,7 +17,7 @@ from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
-from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss
+from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss, OrdinalLoss
 
 __all__ = ["AudioClassifier"]
 
@@ -248,6 +248,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             return {"label_smoothing": self.label_smoothing}
         if self.loss == "ordinal":
             return {"order": tuple(target.ranks().tolist())}
+        if isinstance(self.loss, OrdinalLoss) and self.loss.rank is None:
+            _check_sorted(target)
         return {}
 
     def _check_options(self) -> None:
@@ -262,6 +264,16 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
                 f"class_order={list(self.class_order)} is for loss='ordinal' only, but loss is "
                 f"{self.loss!r}. Set loss='ordinal', or leave class_order out."
             )
+
+
+def _check_sorted(target: ClassTarget) -> None:
+    """Refuse classes whose order is not that of the columns."""
+    if (np.diff(target.ranks()) < 0).any():
+        raise ValueError(
+            f"loss=OrdinalLoss() takes the classes in the order of the columns, "
+            f"{target.labels.tolist()}, which is not their own. Set loss='ordinal', which knows "
+            "their order."
+        )
 
 
 def _ordered_categories(y: Any) -> list | None:
