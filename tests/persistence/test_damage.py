@@ -1,4 +1,4 @@
-"""Files that were damaged by chance, and files made by someone who means harm."""
+"""Files that were damaged at random, and files made by someone who means harm."""
 
 import contextlib
 import io
@@ -47,7 +47,7 @@ def path(tmp_path):
     return tmp_path / "m.skaudio"
 
 
-# ------------------------------------------------------------------------------ damage by chance
+# --------------------------------------------------------------------------------- random damage
 
 
 def test_cut_at_every_length(honest, path):
