@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class AdditiveNoise(BaseAugmentation):
         self,
         snr_db: tuple[float, float] = (10.0, 30.0),
         *,
-        color: str = "white",
+        color: Literal["white", "pink", "brown"] = "white",
         probability: float = 1.0,
     ) -> None:
         self.snr_db = snr_db
