@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -53,7 +54,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         module as network or loss), or is of a kind that the format does not have: a sparse matrix,
         a dictionary with tuples as keys, an object that refers to itself.
     OSError
-        If the file cannot be written. What stood under `path` stays.
+        If the file cannot be written, or `path` is no file but a folder, pipe or device. What
+        stood under `path` stays.
 
     See Also
     --------
@@ -88,7 +90,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ...     skaudio.load(f"{folder}/features.skaudio").n_mels
     40
     """
-    path = Path(path).expanduser()
+    path = _file_at(path)
     refuse_unnamed(model)
     tree, members, store = _take_apart(model)
     unnamed = sorted(name for name in names_in(tree) if not resolves(name))
@@ -138,8 +140,8 @@ def load(path: str | os.PathLike[str], trusted: Collection[str | type] = ()) -> 
         code at hand.
     FileVersionError
         If the file has a format that this version of skaudio does not read.
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or no file but a folder, pipe or device.
 
     See Also
     --------
@@ -153,7 +155,7 @@ def load(path: str | os.PathLike[str], trusted: Collection[str | type] = ()) -> 
     the process.
     """
     names = _check_trusted(trusted)
-    path = Path(path).expanduser()
+    path = _file_at(path)
     with path.open("rb") as file, _clean_errors(path):
         if file.read(2) != b"PK":
             raise DamagedFileError(
@@ -190,17 +192,26 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the file has no card that can be read. The rest of the file is not checked.
     FileVersionError
         If the file has a format that this version of skaudio does not read.
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or no file but a folder, pipe or device.
 
     See Also
     --------
     save : Save a model.
     load : Load a model.
     """
-    path = Path(path).expanduser()
+    path = _file_at(path)
     with path.open("rb") as file, _clean_errors(path), zipfile.ZipFile(file) as archive:
         return _read_card(path, archive)
+
+
+def _file_at(path: str | os.PathLike[str]) -> Path:
+    """Refuse what is no file: a pipe would be waited for, and a device be replaced by a file."""
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        found = "is a folder, pipe or device, but expected a file. Choose another path"
+        raise OSError(errno.EINVAL, found, str(path))
+    return path
 
 
 def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorStore]:
