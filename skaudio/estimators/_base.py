@@ -69,6 +69,7 @@ from skaudio.exceptions import AudioFormatError, warn
 from skaudio.losses import RegressionLoss
 from skaudio.networks.building import default_network, fill_in_default
 from skaudio.persistence import load
+from skaudio.persistence.tensors import active_store
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
@@ -598,6 +599,13 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         with threads(self.n_threads):
             return net.predict_outputs(batches, show), segments.clip
 
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if active_store() is not None and self.callbacks:
+            # A training leaves in them what no file of ours can hold, such as an optimizer.
+            state["callbacks"] = [_as_constructed(entry) for entry in self.callbacks]
+        return state
+
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
@@ -653,6 +661,19 @@ def _open_pretrained(given: Any, mode: str) -> Pretrained:
             "mode='adapters'."
         )
     return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
+
+
+def _as_constructed(callback: Any) -> Any:
+    """Copy a callback, or a pair of name and callback, without what it learned in a training."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return name, _as_constructed(callback)
+    if isinstance(callback, type):
+        return callback
+    constructed = copy.copy(callback)
+    for name in [name for name in vars(constructed) if name.endswith("_")]:
+        delattr(constructed, name)
+    return constructed
 
 
 def _check_frames(net: AudioNet, segments: Segments) -> None:

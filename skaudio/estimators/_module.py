@@ -114,11 +114,14 @@ class Architecture:
         if self.frontend is None:
             return
         settings = self.frontend.get_params()
-        n_values = (settings["n_fft"] // 2 + 1) * settings.get("n_mels", 1)
+        # By default n_fft is the power of two that follows 25 ms and win_length: under twice both.
+        longest = max(settings["sample_rate"] / 40, settings["win_length"] or 0)
+        n_fft = settings["n_fft"] or 2 * longest
+        n_values = (n_fft / 2 + 1) * settings.get("n_mels", 1)
         if n_values > _MOST_FILTER_VALUES:
             raise ValueError(
-                f"The front end has {n_values} filter values, but expected at most "
-                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft or n_mels."
+                f"The front end has {n_values:.0f} filter values, but expected at most "
+                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels or sample_rate."
             )
 
     def check_weights(self, weights: dict[str, Tensor]) -> None:

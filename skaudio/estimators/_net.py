@@ -74,6 +74,12 @@ def choose_device(device: str) -> str:
             f"device is {device!r}, but torch finds {n_gpus} CUDA devices here. Set device='auto' "
             "to use a GPU only where there is one."
         )
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"device is {device!r}, which torch cannot use here ({error}). Set device='auto'."
+        ) from None
     return device
 
 
@@ -222,6 +228,8 @@ class AudioNet(NeuralNet):
                 self._initialize_optimizer()
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr
+            # torch's schedules look for it if they go on with an optimizer that is new.
+            group.setdefault("initial_lr", self.lr)
         enabled = self.settings.amp == "float16" and self._on_gpu
         self.scaler_ = torch.amp.GradScaler(enabled=enabled)
 
@@ -327,6 +335,10 @@ class AudioNet(NeuralNet):
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Compute the loss of a batch, each clip counted with its weight, ``X["weight"]``."""
         return self._weighted_loss(y_pred, y_true, (X or {}).get("weight"), _corpus_of(X or {}))
+
+    def predict_proba(self, X: Any) -> NDArray:
+        """Return probabilities of classes, or standardised numbers, for batches."""
+        return self.target.probabilities(super().predict_proba(X))
 
     def predict(self, X: Any) -> NDArray:
         """Return class numbers, or standardised numbers, for batches of the first corpus."""

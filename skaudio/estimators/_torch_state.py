@@ -30,7 +30,7 @@ _LOCK = threading.RLock()
 
 # The number of torch's threads before any call of `threads`, then those that calls have asked for
 # and still need.
-_WISHES: list[list[int]] = []
+_REQUESTED: list[list[int]] = []
 
 
 def rng_for(seed: int, *key: int) -> np.random.Generator:
@@ -78,17 +78,17 @@ def threads(n_threads: int | None) -> Iterator[None]:
     if n_threads is None:
         yield
         return
-    wish = [n_threads]  # a list of its own, to be told from equal wishes
+    number = [n_threads]  # a list of its own, to be told from equal ones
     with _LOCK:
-        if not _WISHES:
-            _WISHES.append([torch.get_num_threads()])
-        _WISHES.append(wish)
+        if not _REQUESTED:
+            _REQUESTED.append([torch.get_num_threads()])
+        _REQUESTED.append(number)
         torch.set_num_threads(n_threads)
     try:
         yield
     finally:
         with _LOCK:
-            _WISHES[:] = [other for other in _WISHES if other is not wish]
-            torch.set_num_threads(_WISHES[-1][0])
-            if len(_WISHES) == 1:
-                _WISHES.clear()
+            _REQUESTED[:] = [other for other in _REQUESTED if other is not number]
+            torch.set_num_threads(_REQUESTED[-1][0])
+            if len(_REQUESTED) == 1:
+                _REQUESTED.clear()

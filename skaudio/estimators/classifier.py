@@ -18,7 +18,7 @@ from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
 from skaudio.estimators._transfer import Mode
-from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss
+from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss, OrdinalLoss
 
 __all__ = ["AudioClassifier"]
 
@@ -249,6 +249,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             return {"label_smoothing": self.label_smoothing}
         if self.loss == "ordinal":
             return {"order": tuple(target.ranks().tolist())}
+        if isinstance(self.loss, OrdinalLoss) and self.loss.rank is None:
+            _check_sorted(target)
         return {}
 
     def _check_options(self) -> None:
@@ -281,6 +283,16 @@ def log_class_probabilities(
     log_total = np.full((len(counts), outputs.shape[1]), -np.inf)
     np.logaddexp.at(log_total, clip, log_softmax(outputs, axis=1))
     return (log_total - np.log(counts)).astype(np.float32)
+
+
+def _check_sorted(target: ClassTarget) -> None:
+    """Refuse classes whose order is not that of the columns."""
+    if (np.diff(target.ranks()) < 0).any():
+        raise ValueError(
+            f"loss=OrdinalLoss() takes the classes in the order of the columns, "
+            f"{target.labels.tolist()}, which is not their own. Set loss='ordinal', which knows "
+            "their order."
+        )
 
 
 def _ordered_categories(y: Any) -> list | None:

@@ -423,8 +423,8 @@ class MultiCorpusClassifier(
         known = {_name(part) for part in corpora}
         if set(names) != known:
             raise ValueError(
-                f"X_val has clips of {np.unique(names).tolist()}, but expected some of each corpus of X, "
-                f"{sorted(known)}, and of no other."
+                f"X_val has clips of {np.unique(names).tolist()}, but expected some of each corpus "
+                f"of X, {sorted(known)}, and of no other."
             )
         result = []
         for part in corpora:
@@ -460,8 +460,8 @@ class MultiCorpusClassifier(
             names = str(self.corpora_[0])
         if names is None:
             raise ValueError(
-                f"X names no corpus, but the model knows {self.corpora_.tolist()}. Pass a DataFrame "
-                "with the column 'corpus', or corpus=."
+                f"X names no corpus, but the model knows {self.corpora_.tolist()}. Pass a "
+                "DataFrame with the column 'corpus', or corpus=."
             )
         names = _check_names(names, len(source))
         numbers = {name: self._number_of(name) for name in np.unique(names)}
@@ -477,8 +477,8 @@ class MultiCorpusClassifier(
         found = np.flatnonzero(self.corpora_ == str(name))
         if len(found) == 0:
             raise ValueError(
-                f"corpus {str(name)!r} is unknown: the model was fitted on {self.corpora_.tolist()}. "
-                "Take one of these, or learn it with add_corpus."
+                f"corpus {str(name)!r} is unknown: the model was fitted on "
+                f"{self.corpora_.tolist()}. Take one of these, or learn it with add_corpus."
             )
         return int(found[0])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,7 @@ class DiffResNet(BaseNetwork):
         reduction_rate: float = 0.5,
         backbone: BaseNetwork | None = None,
         *,
-        input_scale: str = "db",
+        input_scale: Literal["db", "ln"] = "db",
         guide_weight: float = 1.0,
         learn_pos_emb: bool = False,
     ) -> None:
