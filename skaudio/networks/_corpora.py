@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -86,7 +86,8 @@ class CorpusNet(nn.Module):
         With ``share_pooling``, ``input_norm``, ``l2`` and, if it has adapters, ``adapter_l2``.
     trunk : Trunk
     n_outputs : int, or sequence of int
-        A number makes one set without adapters, a sequence a set with adapters for each entry.
+        A number makes one set without adapters, a sequence one for each entry, with adapters if
+        the network has any.
     n_frames : int, optional
         The only number of frames that the module takes.
     """
@@ -99,8 +100,8 @@ class CorpusNet(nn.Module):
         n_frames: int | None = None,
     ) -> None:
         super().__init__()
-        adapters = not isinstance(n_outputs, Integral)
-        counts = n_outputs if isinstance(n_outputs, Sequence) else [int(n_outputs)]
+        counts = n_outputs if isinstance(n_outputs, Sequence) else [n_outputs]
+        adapters = net.has_adapters and isinstance(n_outputs, Sequence)
         self.n_frames = n_frames
         self.l2 = net.l2
         self.adapter_l2: float | Literal["size"] = getattr(net, "adapter_l2", 0.0)

@@ -201,7 +201,10 @@ class _VGG16(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor | None, layers: nn.Module
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute the map ``(batch, n_out, n_bands // 32, n_frames // 32)`` and its lengths."""
+        """Compute the map ``(batch, n_out, n_bands // 32, n_frames // 32)`` and its lengths.
+
+        What comes out at padding is some number or other.
+        """
         x = x if self.input_norm is None else self.input_norm(x, _mask(x, lengths))
         x = _without_padding(x, lengths)
         n_bands, n_frames = x.shape[2:]
@@ -209,11 +212,10 @@ class _VGG16(nn.Module):
         lengths = None if lengths is None else lengths.clamp(min=_LEAST)
         x = self.norm(self.colours(x).relu(), _mask(x, lengths))
         convs = iter(self.convs)
-        x = _without_padding(x, lengths)
         for block in _BLOCKS:
             for _ in block:
-                x = _without_padding(next(convs)(x).relu(), lengths)
-            # Windows that a clip does not fill are left out, as they are at the border.
+                x = next(convs)(_without_padding(x, lengths)).relu()
+            # A window that a clip fills by half is padding, as it is left out at the border.
             x, lengths = functional.max_pool2d(x, 2), None if lengths is None else lengths // 2
         return x, lengths
 
