@@ -296,8 +296,8 @@ class MultiCorpusClassifier(
         check_is_fitted(self)
         number = self._number_of(name)
         model = clone(self.estimator_)
-        model.net_ = self.net_.for_corpora([number])
-        model.architecture_ = model.net_.architecture
+        net = self.net_.for_corpora([number])
+        model.architecture_, model.net_ = net.architecture, net
         model.target_ = model.net_.targets[0]
         model.n_clips_ = self.n_clips_[str(name)]
         for learned in ("n_features_in_", "_clip_ndim"):
@@ -438,7 +438,7 @@ class MultiCorpusClassifier(
     def _take(self, model: AudioClassifier, net: AudioNet, n_clips: dict[str, int]) -> None:
         """Take on a net, and what it has learned to tell; `n_clips` are in the order of corpora."""
         self.estimator_ = model
-        self.net_, self.architecture_ = net, net.architecture
+        self.architecture_, self.net_ = net.architecture, net
         self.n_clips_ = n_clips
         self.corpora_ = np.array(list(n_clips))
         labels = [_labels(target) for target in net.targets]

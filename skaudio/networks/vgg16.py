@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ class VGG16Net(BaseNetwork):
         weights: str | os.PathLike | None = None,
         freeze_up_to: int | None = None,
         *,
-        pooling: str = "average",
+        pooling: Literal["average", "attention", "rnn"] = "average",
         share_pooling: bool = False,
         input_norm: bool = True,
         rnn_dropout: float = 0.2,

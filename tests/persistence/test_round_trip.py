@@ -38,8 +38,14 @@ from skaudio.exceptions import UntrustedFileError
 from skaudio.metrics import uar_scorer, unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
+FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
+ESTIMATOR = {
+    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
+    "device": "cpu",
+}  # fmt: skip
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
+    "MultiCorpusClassifier": {"estimator": AudioClassifier(**ESTIMATOR)},
     "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
     "FusionNet": {"n_filters": 2, "n_blocks": 1, "n_hidden": 2},
     "VGG16Net": {"width": 1 / 64},
@@ -49,11 +55,6 @@ SMALL = {
     "AudioLoader": {"sample_rate": 8000},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
 }
-FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
-ESTIMATOR = {
-    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
-    "device": "cpu",
-}  # fmt: skip
 
 
 def public_classes():
