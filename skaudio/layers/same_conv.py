@@ -72,8 +72,13 @@ class SameConv2d(nn.Conv2d):
             As above.
         adapter : Tensor of shape (out_channels, in_channels, 1, 1), optional
             Kernel of a 1 x 1 convolution of the same stride, whose map is added. It costs nothing,
-            since it is one of the nine places of the 3 x 3 kernel; with stride 2 and `lengths` that
-            place would differ from clip to clip, and there can be no adapter.
+            since it is added to one of the nine places of the 3 x 3 kernel. With stride 2 and
+            `lengths` that place would differ from clip to clip.
+
+        Raises
+        ------
+        ValueError
+            If there is an adapter with stride 2 and `lengths`.
         """
         n_bands, n_frames = x.shape[2:]
         if self.stride == (1, 1):
@@ -82,6 +87,11 @@ class SameConv2d(nn.Conv2d):
         band, frame = n_bands % 2, n_frames % 2
         if lengths is None:
             padded = functional.pad(x, (frame, 1, band, 1))
+        elif adapter is not None:
+            raise ValueError(
+                "SameConv2d: got an adapter and lengths, but with stride=2 expected one of them at "
+                "most. Apply the adapter as a convolution of its own."
+            )
         else:
             # Windows of three start at 0, 2, ... until all frames are in: behind an even clip's
             # last window there is nothing to come, an odd clip's begins one zero earlier.
