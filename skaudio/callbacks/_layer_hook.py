@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from skorch.callbacks import Callback
+from torch import nn
 
 __all__ = ["LayerHook"]
 
@@ -15,8 +16,8 @@ class LayerHook(Callback):
     method: ClassVar[str]
 
     def on_train_begin(self, net: Any, *args: Any, **kwargs: Any) -> None:
-        """Collect the layers, once."""
-        layers = net.module_.modules()
+        """Collect the layers, once; those whose weights are frozen stay as they are."""
+        layers = [layer for layer in net.module_.modules() if not _is_frozen(layer)]
         self._calls = [
             getattr(layer, self.method) for layer in layers if hasattr(layer, self.method)
         ]
@@ -33,3 +34,8 @@ class LayerHook(Callback):
     def __getstate__(self) -> dict[str, Any]:
         # The layers are the net's to keep, not a callback's.
         return {name: value for name, value in super().__getstate__().items() if name != "_calls"}
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    weights = list(layer.parameters())
+    return bool(weights) and not any(weight.requires_grad for weight in weights)

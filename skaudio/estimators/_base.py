@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import torch
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
@@ -43,7 +46,7 @@ from skaudio.estimators._data import (
     search_has_groups,
     split_dataset,
 )
-from skaudio.estimators._module import Architecture, check_frontend
+from skaudio.estimators._module import Architecture, check_frontend, differences
 from skaudio.estimators._net import AudioNet, StepSettings, choose_device
 from skaudio.estimators._optimization import (
     OPTIMIZERS,
@@ -54,9 +57,18 @@ from skaudio.estimators._optimization import (
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import SPLIT, rng_for, threads
 from skaudio.estimators._training import RunSettings, prediction_segments, train
+from skaudio.estimators._transfer import (
+    MODES,
+    PRETRAINED_REMEDY,
+    Mode,
+    Pretrained,
+    check_mode,
+    find_head,
+)
 from skaudio.exceptions import AudioFormatError, warn
 from skaudio.losses import RegressionLoss
 from skaudio.networks.building import default_network, fill_in_default
+from skaudio.persistence import load
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
@@ -84,6 +96,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_schedule": [None, StrOptions(set(SCHEDULES))],
+        "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"size"})],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -91,6 +104,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "monitor": [StrOptions({"valid_loss", "valid_score"})],
         "patience": [Interval(Integral, 1, None, closed="left")],
+        "mode": [None, StrOptions(set(MODES))],
+        "pretrained": "no_validation",
         "callbacks": [None, list, tuple],
         "checkpoint_dir": [None, str, Path],
         "device": [str],
@@ -117,6 +132,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         lr_schedule: ScheduleName | None = "cosine",
+        lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
         max_epochs: int = 30,
         batch_size: int = 32,
@@ -124,6 +140,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
         patience: int = 10,
+        mode: Mode | None = None,
+        pretrained: Any = None,
         callbacks: list | None = None,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
@@ -145,6 +163,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
+        self.lr_decay = lr_decay
         self.clip_norm = clip_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -152,6 +171,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.validation_fraction = validation_fraction
         self.monitor = monitor
         self.patience = patience
+        self.mode = mode
+        self.pretrained = pretrained
         self.callbacks = callbacks
         self.checkpoint_dir = checkpoint_dir
         self.device = device
@@ -216,15 +237,16 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         self._check_options()
         fresh = not (self.warm_start and self._has_trained)
+        pretrained = self._open_pretrained() if fresh else None
         target = self._new_target(y)
         target, training = self._check_data(X, y, target, sample_weight, groups, fresh=fresh)
         validation = self._check_validation(target, X_val, y_val, groups_val, training)
-        checkpoints = self._open_checkpoints(training, validation) if fresh else None
+        checkpoints = self._open_checkpoints(training, validation, pretrained) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
         if validation is None and self.early_stopping:
             training, validation = self._hold_back(training, seed, stratify=target.stratifies)
         with threads(self.n_threads), self._fit_task() as tasks:
-            self._prepare_net(target, training, seed, fresh=fresh)
+            self._prepare_net(target, training, seed, pretrained, fresh=fresh)
             train(self.net_, self._run_settings(tasks), training, validation, checkpoints)
         return self
 
@@ -249,11 +271,13 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Train for one epoch at a constant rate."""
         self._check_options()
         fresh = not self._has_trained
+        pretrained = self._open_pretrained() if fresh else None
         target, training = self._check_data(
             X, y, target, sample_weight, None, fresh=fresh, rescale=False
         )
         with threads(self.n_threads):
-            self._prepare_net(target, training, self._choose_seed(None, fresh=fresh), fresh=fresh)
+            seed = self._choose_seed(None, fresh=fresh)
+            self._prepare_net(target, training, seed, pretrained, fresh=fresh)
             settings = replace(self._run_settings(), n_epochs=1, lr_schedule=None)
             train(self.net_, settings, training, None)
         return self
@@ -280,6 +304,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     f"{name} is the class {value.__name__}, but expected an object of it. Call it: "
                     f"{name}={value.__name__}()."
                 )
+        check_mode(self.mode, self.pretrained, self.network)
         if self.frontend is not None:
             check_frontend(self.frontend)
         elif self.crop is not None:
@@ -350,15 +375,24 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         number = int(rng_for(seed, SPLIT).integers(2**31))
         return split_dataset(training, self.validation_fraction, number, stratify=stratify)
 
+    def _open_pretrained(self) -> Pretrained | None:
+        """Look into what the training starts from, if it does start from something."""
+        if self.pretrained is None or (self.mode == "scratch" and self.network is not None):
+            return None
+        return _open_pretrained(self.pretrained)
+
     def _open_checkpoints(
-        self, training: Dataset, validation: Dataset | None
+        self, training: Dataset, validation: Dataset | None, pretrained: Pretrained | None
     ) -> Checkpoints | None:
         """Find the folder of the run with these parameters and data."""
         if self.checkpoint_dir is None:
             return None
+        # What the training starts from counts by its weights, wherever they come from.
+        described = copy.copy(self)
+        described.pretrained = None if pretrained is None else pretrained.identity()
         # Parameters that cannot change a bit of the result, such as n_jobs, do not count.
         run = [
-            hash_value(self, type(self).__name__),
+            hash_value(described, type(self).__name__),
             hash_value(training.identity(), "X"),
             hash_value(None if validation is None else validation.identity(), "X_val"),
         ]
@@ -373,44 +407,67 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             seed = checkpoints.unfinished_seed()
         return check_seed(self.random_state) if seed is None else seed
 
-    def _prepare_net(self, target: Target, training: Dataset, seed: int, *, fresh: bool) -> None:
+    def _prepare_net(
+        self,
+        target: Target,
+        training: Dataset,
+        seed: int,
+        pretrained: Pretrained | None,
+        *,
+        fresh: bool,
+    ) -> None:
         """Make a net for these clips, or tell the one at hand how to train from now on."""
         steps = self._step_settings(target)
         if fresh:
-            architecture = self._plan_architecture(target, training.source)
+            architecture = self._plan_architecture(target, training.source, pretrained)
             net = AudioNet(
                 architecture, target, steps, device=choose_device(self.device), seed=seed
             )
             net.prepare_training([])
-            _start_head(net.module_.network, self.network, target, training)
+            _start_weights(net, pretrained, target, training)
             self.architecture_, self.net_ = architecture, net
         else:
             self._refuse_other_architecture()
             self.net_.change(steps)
+        network = self.net_.module_.network
+        if hasattr(network, "set_clip_counts"):
+            network.set_clip_counts((len(training),))
         self.target_ = self.net_.target = target
         self.n_clips_ = len(training)
 
-    def _plan_architecture(self, target: Target, source: ClipSource) -> Architecture:
+    def _plan_architecture(
+        self, target: Target, source: ClipSource, pretrained: Pretrained | None
+    ) -> Architecture:
+        network = self._network
+        n_outputs: int | tuple[int, ...] = target.n_outputs
+        if pretrained is not None:
+            mode = self._mode
+            network = pretrained.architecture.network if self.network is None else network
+            check_mode(mode, self.pretrained, network)
+            n_outputs = pretrained.n_outputs(mode, target.n_outputs)
         lengths = source.lengths
         crop = self._crop_length(self.frontend)
         if crop is not None:
             lengths = np.array([crop])
         return Architecture.plan(
-            self._network,
+            network,
             self.frontend,
             n_bands=len(source.load(0, 0, 1)),
-            n_outputs=target.n_outputs,
+            n_outputs=n_outputs,
             length=int(lengths[0]) if lengths.min() == lengths.max() else None,
         )
 
     def _refuse_other_architecture(self) -> None:
         """Refuse to go on with a network that is not the one which the parameters describe."""
         before = self.architecture_
+        # Without a network of its own, the first fit took that of `pretrained`.
+        inherits = self.network is None and self.pretrained is not None
         for name, now, then in [
-            ("network", self._network, before.network),
+            ("network", before.network if inherits else self._network, before.network),
             ("frontend", self.frontend, before.frontend),
+            ("mode", self._mode, self.net_.settings.mode),
         ]:
-            if not _alike(now, then):
+            if differences(now, then, name):
                 raise ValueError(
                     f"{name} is {now!r}, but further training goes on with the {name} of the first "
                     f"fit, {then!r}. Set warm_start=False (or start with a new estimator) to train "
@@ -427,6 +484,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             augmentation=self._augmentation,
             mixup=self.mixup,
             amp=self.amp,
+            mode=self._mode,
         )
 
     def _run_settings(self, tasks: Sequence[Any] = ()) -> RunSettings:
@@ -435,6 +493,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             batch_size=self.batch_size,
             crop=self._crop_length(self.frontend),
             lr_schedule=self.lr_schedule,
+            lr_decay=self.lr_decay,
             clip_norm=self.clip_norm,
             early_stopping=self.early_stopping,
             monitor=self.monitor,
@@ -458,6 +517,10 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
     @property
     def _network(self) -> Any:
         return default_network() if self.network is None else self.network
+
+    @property
+    def _mode(self) -> Mode:
+        return self.mode or "scratch"
 
     @property
     def _augmentation(self) -> Any:
@@ -523,6 +586,21 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         ]
         return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
 
+    @property
+    def n_parameters_(self) -> int:
+        """Number of the network's parameters."""
+        return sum(weight.numel() for weight in self._parameters)
+
+    @property
+    def n_trained_parameters_(self) -> int:
+        """Number of the parameters that the training changes; the others are frozen."""
+        return sum(weight.numel() for weight in self._parameters if weight.requires_grad)
+
+    @property
+    def _parameters(self) -> list[torch.nn.Parameter]:
+        check_is_fitted(self)
+        return list(self.net_.module_.parameters())
+
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "net_")
 
@@ -542,26 +620,45 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     return means / counts[:, np.newaxis]
 
 
-def _alike(now: Any, then: Any) -> bool:
-    """Tell whether two networks or front ends describe the same thing."""
-    if now is then:
-        return True
-    if type(now) is not type(then):
-        return False
-    if hasattr(now, "get_params"):
-        ours, theirs = now.get_params(deep=False), then.get_params(deep=False)
-        return all(_alike(ours[name], theirs[name]) for name in ours)
-    try:
-        return hash_value(now) == hash_value(then)
-    except ValueError:  # such as a lambda, which is like no other
-        return False
+def _open_pretrained(given: Any) -> Pretrained:
+    """Look into a fitted estimator, or load the file that has one."""
+    where = "pretrained"
+    if isinstance(given, (str, Path)):
+        where = f"pretrained={str(given)!r}"
+        given = load(given)
+    found = given.estimator if isinstance(given, FrozenEstimator) else given
+    if not isinstance(found, BaseAudioEstimator):
+        raise TypeError(
+            f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
+            f"{PRETRAINED_REMEDY}. Of a Pipeline, pass the last step."
+        )
+    if not found.__sklearn_is_fitted__():
+        raise NotFittedError(
+            f"{where} is a {type(found).__name__} that is not fitted. Fit it first, and pass "
+            "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
+            "estimator that is passed as it is."
+        )
+    return Pretrained(found.architecture_, found.target_, found.net_.module_.network)
 
 
-def _start_head(module: torch.nn.Module, network: Any, target: Target, training: Dataset) -> None:
-    """Let an untrained network of ours predict the shares of the classes, or the mean."""
-    head = getattr(module, "head", None)
-    if isinstance(network, torch.nn.Module) or not isinstance(head, torch.nn.Linear):
-        return
-    if head.bias is not None and head.out_features == target.n_outputs:
+def _start_weights(
+    net: AudioNet, pretrained: Pretrained | None, target: Target, training: Dataset
+) -> None:
+    """Set the weights that training begins with, where they are not random ones."""
+    network, mode = net.module_.network, net.settings.mode
+    if pretrained is not None and mode != "scratch":
+        pretrained.check_fit(net.architecture)
+        if pretrained.start(net.architecture, network, mode, target):
+            return  # the head has been taken over
+    if not isinstance(net.architecture.network, torch.nn.Module):
+        _start_head(network, target, training)
+
+
+def _start_head(network: torch.nn.Module, target: Target, training: Dataset) -> None:
+    """Let an untrained network predict the shares of the classes, or the mean."""
+    head = find_head(network)
+    layers = [] if head is None else list(head.modules())
+    last = next((part for part in reversed(layers) if isinstance(part, torch.nn.Linear)), None)
+    if last is not None and last.bias is not None and last.out_features == target.n_outputs:
         with torch.no_grad():
-            head.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))
+            last.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))

@@ -25,6 +25,7 @@ from skaudio.estimators._optimization import make_optimizer
 from skaudio.estimators._saved_net import rebuild, record
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import INITIAL_WEIGHTS, STEP, seeded
+from skaudio.estimators._transfer import eval_frozen, freeze
 from skaudio.exceptions import DivergedError, StopTraining
 from skaudio.losses import make_loss
 from skaudio.persistence.tensors import active_store
@@ -47,6 +48,7 @@ class StepSettings:
     augmentation: Augmentation | None
     mixup: float
     amp: str | None
+    mode: str = "scratch"
 
 
 def choose_device(device: str) -> str:
@@ -138,6 +140,7 @@ class AudioNet(NeuralNet):
         with seeded(self.device, self.seed, INITIAL_WEIGHTS):
             super().initialize_module()
         self.module_.augmentation = self.settings.augmentation
+        freeze(self.module_.network, self.settings.mode)
         return self
 
     def change(self, settings: StepSettings) -> None:
@@ -174,6 +177,10 @@ class AudioNet(NeuralNet):
             group["lr"] = self.lr
         enabled = self.settings.amp == "float16" and self._on_gpu
         self.scaler_ = torch.amp.GradScaler(enabled=enabled)
+
+    def reset_optimizer(self) -> None:
+        """Forget what the optimiser has gathered, such as momenta."""
+        self._initialize_optimizer()
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Batches come ready-made: a pair for training and for validation."""
@@ -258,6 +265,12 @@ class AudioNet(NeuralNet):
         with torch.inference_mode():
             logits, _ = _split_output(self.infer(inputs))
             return {"loss": self.get_loss(logits, target, inputs), "y_pred": logits}
+
+    def _set_training(self, training: bool = True) -> None:
+        """Set the training mode, but leave in evaluation what is frozen."""
+        super()._set_training(training)
+        if training:
+            eval_frozen(self.module_.network, self.settings.mode)
 
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module; weights are for the loss alone."""

@@ -90,7 +90,7 @@ def rebuild(
     ):  # fmt: skip
         if not isinstance(value, kind):
             raise ValueError(f"found {value!r}, but expected an object of {kind.__name__}")
-    if target.n_outputs != architecture.n_outputs:
+    if architecture.outputs != (target.n_outputs,):
         raise ValueError(
             f"the network has {architecture.n_outputs} outputs, but the target needs "
             f"{target.n_outputs}"

@@ -59,6 +59,10 @@ class Target(ABC):
         """Turn outputs of a network into the most likely encoded targets."""
 
     @abstractmethod
+    def is_like(self, other: Target) -> bool:
+        """Tell whether outputs that were learned for another target say the same here."""
+
+    @abstractmethod
     def score(self, target: NDArray, output: NDArray) -> float:
         """Compare encoded targets with outputs of a network; the higher the better."""
 
@@ -163,6 +167,9 @@ class ClassTarget(Target):
 
     def decide(self, output: NDArray) -> NDArray:
         return output.argmax(axis=1)
+
+    def is_like(self, other: Target) -> bool:
+        return isinstance(other, ClassTarget) and np.array_equal(self.labels, other.labels)
 
     def score(self, target: NDArray, output: NDArray) -> float:
         return unweighted_average_recall(target, self.decide(output))
@@ -296,6 +303,9 @@ class NumberTarget(Target):
 
     def decide(self, output: NDArray) -> NDArray:
         return output
+
+    def is_like(self, other: Target) -> bool:
+        return False  # numbers have no names by which they could be known again
 
     def score(self, target: NDArray, output: NDArray) -> float:
         return float(concordance_correlation(target, output))

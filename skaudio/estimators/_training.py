@@ -27,7 +27,7 @@ from skaudio.estimators._callbacks import (
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import ClipSource, Dataset
 from skaudio.estimators._net import AudioNet
-from skaudio.estimators._optimization import StagedLearningRate, make_schedule
+from skaudio.estimators._optimization import StagedLearningRate, make_schedule, size_rule
 from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining, warn
 
 __all__ = ["RunSettings", "prediction_segments", "train"]
@@ -44,6 +44,7 @@ class RunSettings:
     batch_size: int
     crop: int | None
     lr_schedule: str | None
+    lr_decay: float | str
     clip_norm: float | None
     early_stopping: bool
     monitor: str
@@ -93,7 +94,8 @@ def train(
     )
     best = _best_weights(settings, validated=validation is not None)
     restores = validation is not None and (settings.early_stopping or settings.staged)
-    net.prepare_training(_list_callbacks(net, settings, best, checkpoints, len(batches[0])))
+    sizes = len(batches[0]), len(training)
+    net.prepare_training(_list_callbacks(net, settings, best, checkpoints, *sizes))
     data = {"X": training.source, "y": training.target}
     try:
         net.notify("on_train_begin", **data)
@@ -170,14 +172,22 @@ def _list_callbacks(
     best: BestWeights,
     checkpoints: Checkpoints | None,
     n_batches: int,
+    n_clips: int,
 ) -> list[Any]:
     """List the callbacks in the order in which an epoch's end wants them.
 
     What comes after the checkpoint follows from the history, so that it can be repeated when a
     run is resumed.
     """
-    n_epochs = settings.n_epochs
-    schedule = make_schedule(settings.lr_schedule, best, settings.patience, n_epochs, n_batches)
+    decay = settings.lr_decay
+    schedule = make_schedule(
+        settings.lr_schedule,
+        best,
+        settings.patience,
+        settings.n_epochs,
+        n_batches,
+        size_rule(n_clips) if isinstance(decay, str) else decay,
+    )
     stops = settings.early_stopping and not isinstance(schedule, StagedLearningRate)
     clipping = GradientNormClipping(settings.clip_norm) if settings.clip_norm else None
     stopping = StopOnPlateau(

@@ -17,6 +17,7 @@ from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
+from skaudio.estimators._transfer import Mode
 from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss
 
 __all__ = ["AudioClassifier"]
@@ -60,6 +61,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     References
     ----------
     .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
 
     Examples
     --------
@@ -99,6 +102,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         lr_schedule: ScheduleName | None = "cosine",
+        lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
         max_epochs: int = 30,
         batch_size: int = 32,
@@ -106,6 +110,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
         patience: int = 10,
+        mode: Mode | None = None,
+        pretrained: Any = None,
         callbacks: list | None = None,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
@@ -120,9 +126,10 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         super().__init__(
             network, frontend=frontend, crop=crop, crop_aggregation=crop_aggregation,
             augmentation=augmentation, mixup=mixup, loss=own_loss, optimizer=optimizer, lr=lr,
-            weight_decay=weight_decay, lr_schedule=lr_schedule, clip_norm=clip_norm,
-            max_epochs=max_epochs, batch_size=batch_size, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, monitor=monitor, patience=patience,
+            weight_decay=weight_decay, lr_schedule=lr_schedule, lr_decay=lr_decay,
+            clip_norm=clip_norm, max_epochs=max_epochs, batch_size=batch_size,
+            early_stopping=early_stopping, validation_fraction=validation_fraction,
+            monitor=monitor, patience=patience, mode=mode, pretrained=pretrained,
             callbacks=callbacks, checkpoint_dir=checkpoint_dir, device=device, amp=amp,
             n_jobs=n_jobs, n_threads=n_threads, warm_start=warm_start, random_state=random_state,
             verbose=verbose,

@@ -46,6 +46,8 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
     References
     ----------
     .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
 
     Examples
     --------

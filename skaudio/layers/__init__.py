@@ -8,6 +8,8 @@ from skaudio.layers.constrained import (
     ConstrainedHead,
     ConstrainedLinear,
 )
+from skaudio.layers.corpus_conv import CorpusConv
+from skaudio.layers.dense_head import DenseHead, VectorNorm
 from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
@@ -24,6 +26,7 @@ from skaudio.layers.resolution import (
     DiffResTF,
     MaxPool,
 )
+from skaudio.layers.same_conv import SameConv2d
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
 
@@ -41,6 +44,8 @@ __all__ = [
     "ConstrainedLinear",
     "ConvAvgPool",
     "ConvBlock",
+    "CorpusConv",
+    "DenseHead",
     "DepthwiseConv2d",
     "DiffRes",
     "DiffResF",
@@ -54,8 +59,10 @@ __all__ = [
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",
+    "SameConv2d",
     "SeparableConv2d",
     "Spectrogram",
+    "VectorNorm",
     "frame_mask",
     "project_norms",
     "shrink_lengths",

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from skaudio._validation import check_params
 
-__all__ = ["BaseNetwork", "NetworkModule"]
+__all__ = ["BaseNetwork", "CorpusModule", "NetworkModule"]
 
 
 @runtime_checkable
@@ -23,11 +24,11 @@ class NetworkModule(Protocol):
 
     Attributes
     ----------
-    head : torch.nn.Linear
-        The last layer. Before training, its bias is set to the logarithm of the classes'
-        frequencies, or to zero in regression. Without it, or if it is no ``Linear``, training
-        starts from the module's own initial values, as it does for a module that is passed
-        ready-made.
+    head : torch.nn.Module
+        The last layer, or the last few, of which the last :class:`torch.nn.Linear` gives the
+        logits. Before training, its bias is set to the logarithm of the classes' frequencies, or
+        to zero in regression. Without a head, or without a ``Linear`` in it, training starts from
+        the module's own initial values, as it does for a module that is passed ready-made.
     n_frames : int or None
         The only number of frames that the module takes; None, or no such attribute, stands for
         any number. Clips of another length are refused, with a message that names the clip.
@@ -35,6 +36,7 @@ class NetworkModule(Protocol):
     See Also
     --------
     BaseNetwork : Builds such a module from hyperparameters.
+    CorpusModule : What a module offers besides that can be divided among corpora.
     skaudio.networks.building.build_network : Builds one from whatever counts as a network.
     skaudio.networks.building.takes_lengths : Tells whether `forward` has the argument `lengths`.
 
@@ -73,21 +75,108 @@ class NetworkModule(Protocol):
         ...
 
 
+@runtime_checkable
+class CorpusModule(Protocol):
+    """What a built module offers that is partly shared by corpora, besides :class:`NetworkModule`.
+
+    Each parameter and buffer is in `trunk` or in one of the `sets`, so that the names in the
+    state dict are ``trunk.*`` and ``sets.<i>.*``. Those of a corpus stay the same when another
+    one is added.
+
+    Attributes
+    ----------
+    trunk : torch.nn.Module
+        What all corpora share.
+    sets : torch.nn.ModuleList
+        For each corpus what is its own: adapters, norms, pooling unless it is shared, and
+        ``sets[i].head``. A shared pooling is ``trunk.pooling``, one of a corpus is
+        ``sets[i].pooling``, with the same names inside.
+    head : torch.nn.Module
+        That of the first corpus.
+
+    See Also
+    --------
+    NetworkModule : What every built module offers.
+    AdapterResNet : Builds such a module.
+    """
+
+    trunk: nn.Module
+    sets: nn.ModuleList
+    head: nn.Module
+
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, corpus: int = 0
+    ) -> Tensor | tuple[Tensor, dict[str, Tensor]]:
+        """Compute logits of clips of one corpus, as :meth:`NetworkModule.forward` does.
+
+        Parameters
+        ----------
+        x : Tensor of shape (batch, n_channels, n_bands, n_frames)
+            Features, padded at the end to the longest clip of the batch.
+        lengths : Tensor of shape (batch,), optional
+            Frames of each clip, integers; None where nothing is padding.
+        corpus : int, default=0
+            Number of the set to use, the same for the whole batch. Nothing of it is kept: calls
+            for several corpora may run at the same time.
+
+        Returns
+        -------
+        logits : Tensor of shape (batch, n_outputs)
+            As many columns as that corpus has classes or targets.
+        named : dict of str to Tensor, optional
+            While training, if weights are penalised: ``l2_loss``, over the parameters that take
+            part in this batch and require a gradient.
+
+        Raises
+        ------
+        IndexError
+            If there is no set of that number.
+        """
+        ...
+
+    def set_clip_counts(self, n_clips: Sequence[int]) -> None:
+        """Tell how many clips each corpus has for training; a penalty may depend on it.
+
+        Parameters
+        ----------
+        n_clips : sequence of int
+            One number for each set, >= 1. Not part of the state dict.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many numbers as sets.
+        """
+        ...
+
+
 class BaseNetwork(BaseEstimator, ABC):
     """Description of a torch module, with scikit-learn's parameter handling.
 
     Subclasses store hyperparameters in their constructor, declare them in
     ``_parameter_constraints`` and implement :meth:`_build`.
 
+    Attributes
+    ----------
+    has_adapters : bool
+        Class attribute: whether a corpus can have adapters in this network.
+
     See Also
     --------
     NetworkModule : What :meth:`build` has to return.
+    CorpusModule : What networks build whose `n_outputs` may be a tuple.
     """
+
+    has_adapters: ClassVar[bool] = False
 
     _parameter_constraints: dict = {}
 
     def build(
-        self, n_bands: int, n_outputs: int, n_frames: int | None = None, n_channels: int = 1
+        self,
+        n_bands: int,
+        n_outputs: int | Sequence[int],
+        n_frames: int | None = None,
+        n_channels: int = 1,
     ) -> nn.Module:
         """Build a fresh module with randomly initialised weights.
 
@@ -95,8 +184,11 @@ class BaseNetwork(BaseEstimator, ABC):
         ----------
         n_bands : int
             Bands of the features.
-        n_outputs : int
-            Logits per clip: number of classes, or of regression targets.
+        n_outputs : int, or tuple of int
+            Logits per clip: number of classes, or of regression targets. A network that builds a
+            :class:`CorpusModule` takes a tuple as well, with one number for each corpus: each
+            then has a set of its own, with adapters if the network knows any. A plain number makes
+            one set, without adapters.
         n_frames : int, optional
             Frames of every clip; None where lengths vary.
         n_channels : int, default=1
@@ -118,6 +210,6 @@ class BaseNetwork(BaseEstimator, ABC):
 
     @abstractmethod
     def _build(
-        self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
+        self, n_bands: int, n_outputs: Any, n_frames: int | None, n_channels: int
     ) -> nn.Module:
         """Build the module, from hyperparameters of the declared types and ranges."""

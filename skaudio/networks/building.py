@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -46,7 +46,11 @@ def fill_in_default(owner: Any, parameter: str, names: Iterable[str]) -> None:
 
 
 def build_network(
-    network: Any, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int = 1
+    network: Any,
+    n_bands: int,
+    n_outputs: int | Sequence[int],
+    n_frames: int | None,
+    n_channels: int = 1,
 ) -> nn.Module:
     """Build a module from whatever counts as a network.
 

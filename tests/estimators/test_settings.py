@@ -326,8 +326,8 @@ def test_class_weights_count_in_the_validation_loss(features, early_stopping):
 
 def test_stages_without_early_stopping_end_with_the_best_score(tiny, features):
     X, y = features
-    noisy = X + np.random.default_rng(1).normal(scale=8, size=X.shape).astype(np.float32)
-    model = classifier(tiny, lr=0.1, lr_schedule="staged", patience=2, max_epochs=30)
+    noisy = X + np.random.default_rng(1).normal(scale=12, size=X.shape).astype(np.float32)
+    model = classifier(tiny, lr=0.3, batch_size=8, lr_schedule="staged", patience=2, max_epochs=30)
     model.fit(X[:24], y[:24], X_val=noisy, y_val=y)
     assert model.history_["valid_score"].iloc[-1] < model.history_["valid_score"].max()
     assert model.score(noisy, y) == pytest.approx(model.history_["valid_score"].max())

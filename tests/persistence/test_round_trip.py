@@ -37,6 +37,7 @@ from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
 SMALL = {
+    "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,))},
     "MTSNet": {"n_filters": (2, 2)},
     "SeparableNet": {"n_filters": (2, 4)},
