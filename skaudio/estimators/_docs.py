@@ -38,14 +38,16 @@ _TRAINING = """\
     lr : float, default=0.003
         Learning rate to begin with.
     weight_decay : float, default=0.01
-    lr_schedule : {"cosine", "one_cycle", "plateau", "staged"} or None, default="cosine"
+    lr_schedule : {"cosine", "one_cycle", "multistep", "plateau", "staged"} or None, \
+            default="cosine"
         How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
-        after ``patience / 2`` epochs without improvement; falls in the three stages of EmoNet,
-        each ending after `patience` epochs without a better validation score; stays.
+        after each third of the epochs; falls tenfold after ``patience / 2`` epochs without
+        improvement; falls in the three stages of EmoNet, each ending after `patience` epochs
+        without a better validation score; stays.
     lr_decay : float or {"size"}, default=0.0
-        Within a stage of ``"staged"``, elsewhere within the training, the rate of step n is
-        divided by ``1 + lr_decay * n``. "size" is EmoNet's rule: 0.005 for less than 500 training
-        clips, 0.002 for less than 1000, 0.0005 for less than 10 000, 1e-6 for more.
+        The rate of step n is divided by ``1 + lr_decay * n``; n counts within a stage where the
+        schedule has stages, within the training elsewhere. "size" is EmoNet's rule: 0.005 for less
+        than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
     clip_norm : float, optional
         Largest norm of the gradient; longer ones are scaled down.
     max_epochs : int, default=30

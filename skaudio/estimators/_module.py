@@ -18,7 +18,8 @@ import skaudio.layers as layers
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Augmentation
 from skaudio.exceptions import SkaudioWarning
-from skaudio.networks.building import build_network, takes_lengths
+from skaudio.networks.building import build_network, skip_initial_weights
+from skaudio.networks.contract import takes_corpus, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "check_frontend", "differences"]
 
@@ -113,11 +114,14 @@ class Architecture:
         if self.frontend is None:
             return
         settings = self.frontend.get_params()
-        n_values = (settings["n_fft"] // 2 + 1) * settings.get("n_mels", 1)
+        # By default n_fft is the power of two that follows 25 ms and win_length: under twice both.
+        longest = max(settings["sample_rate"] / 40, settings["win_length"] or 0)
+        n_fft = settings["n_fft"] or 2 * longest
+        n_values = (n_fft / 2 + 1) * settings.get("n_mels", 1)
         if n_values > _MOST_FILTER_VALUES:
             raise ValueError(
-                f"The front end has {n_values} filter values, but expected at most "
-                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft or n_mels."
+                f"The front end has {n_values:.0f} filter values, but expected at most "
+                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels or sample_rate."
             )
 
     def check_weights(self, weights: dict[str, Tensor]) -> None:
@@ -134,7 +138,7 @@ class Architecture:
         self.check_frontend()
         # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
         # of many gigabytes is refused before one is built.
-        with torch.device("meta"):
+        with torch.device("meta"), skip_initial_weights():
             expected = self.build().state_dict()
         wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
         found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}
@@ -188,7 +192,7 @@ class ClipModule(nn.Module):
         Applied in training; draws from torch's global generator.
 
     Shape: input ``(batch, n_samples)`` with a front end, else ``(batch, n_bands, n_frames)``,
-    with `lengths` ``(batch,)`` if clips were padded; output ``(batch, n_outputs)``.
+    with `lengths` ``(batch,)`` if clips were padded; output ``(batch, n_outputs[corpus])``.
     """
 
     def __init__(
@@ -205,17 +209,23 @@ class ClipModule(nn.Module):
         self.sample_rate = sample_rate
         self.augmentation: Augmentation | None = None
         self.takes_lengths = takes_lengths(network)
+        self.takes_corpus = takes_corpus(network)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+    def forward(self, x: Tensor, lengths: Tensor | None = None, corpus: int = 0) -> Any:
         """Compute logits, or logits and named scalars, as the network does."""
         if self.frontend is not None:
             x = self._augment(x, "waveform", lengths)
             x = self.frontend(x, lengths)
             lengths = None if lengths is None else self.frontend.n_frames(lengths)
         x = self._augment(x.unsqueeze(1), "feature", lengths)
-        known = () if lengths is None or not self.takes_lengths else (lengths,)
-        output = self.network(x, *known)
-        self._check_shape(output[0] if isinstance(output, tuple) else output, len(x))
+        known: dict[str, Any] = {}
+        if lengths is not None and self.takes_lengths:
+            known["lengths"] = lengths
+        if self.takes_corpus:
+            known["corpus"] = corpus
+        output = self.network(x, **known)
+        wanted = len(x), self.n_outputs[corpus]
+        self._check_shape(output[0] if isinstance(output, tuple) else output, wanted)
         return output
 
     def padded_length(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -229,11 +239,10 @@ class ClipModule(nn.Module):
         """Return the frames that reach the network, of clips of these lengths."""
         return lengths if self.frontend is None else np.asarray(self.frontend.n_frames(lengths))
 
-    def _check_shape(self, logits: Tensor, n_clips: int) -> None:
-        wanted = (n_clips, self.n_outputs[0])
+    def _check_shape(self, logits: Tensor, wanted: tuple[int, int]) -> None:
         if logits.shape != wanted:
             raise ValueError(
-                f"The network returned an output of shape {tuple(logits.shape)} for {n_clips} "
+                f"The network returned an output of shape {tuple(logits.shape)} for {wanted[0]} "
                 f"clips, but expected {wanted}: a column for each class or "
                 "target. Make its last layer as wide, or pass a function that builds it with "
                 "n_outputs, as networks of skaudio are built."

@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop", "adadelta"]
-ScheduleName = Literal["cosine", "one_cycle", "plateau", "staged"]
+ScheduleName = Literal["cosine", "one_cycle", "multistep", "plateau", "staged"]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -87,7 +87,7 @@ def one_cycle(progress: float, warm_up: float = 0.3, start: float = 0.04) -> flo
 
 
 CURVES = {"cosine": cosine, "one_cycle": one_cycle}
-SCHEDULES = (*CURVES, "plateau", "staged")
+SCHEDULES = (*CURVES, "multistep", "plateau", "staged")
 
 
 def make_schedule(
@@ -113,6 +113,8 @@ def make_schedule(
     """
     if name in CURVES:
         return LearningRateCurve(CURVES[name], n_epochs, n_batches, decay)
+    if name == "multistep":
+        return MultistepLearningRate(n_epochs, n_batches, decay)
     if name == "plateau":
         return PlateauLearningRate(
             best.monitor,
@@ -197,6 +199,30 @@ class LearningRateCurve(LearningRate):
 
     def _factor(self) -> float:
         return self.curve(min(1.0, self.step_ / (self.n_epochs * self.n_batches)))
+
+
+class MultistepLearningRate(LearningRate):
+    """Lower the learning rate tenfold after each third of the epochs.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs of the training.
+    n_batches, decay
+        As for :class:`LearningRate`.
+    """
+
+    def __init__(self, n_epochs: int, n_batches: int, decay: float = 0.0) -> None:
+        super().__init__(n_batches, decay)
+        self.n_epochs = n_epochs
+
+    def _find_stage(self) -> tuple[int, int]:
+        third = -(-self.n_epochs // 3)
+        stage = min(2, len(self.past_) // third)
+        return stage, stage * third
+
+    def _factor(self) -> float:
+        return 0.1 ** self.stage_[0]
 
 
 class PlateauLearningRate(LearningRate):

@@ -17,6 +17,7 @@ not change either.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -82,24 +83,26 @@ class Pretrained:
     ----------
     architecture : Architecture
         How the network was built.
-    target : Target
-        What it has learned to tell.
+    targets : tuple of Target
+        What it has learned to tell, of each corpus.
     network : torch.nn.Module
         Only read here.
     """
 
     architecture: Architecture
-    target: Target
+    targets: tuple[Target, ...]
     network: nn.Module
 
     def identity(self) -> Any:
         """Return what tells this network from others, to be hashed: all that it is."""
         return self.architecture, self.network.state_dict()
 
-    def n_outputs(self, mode: str, n_outputs: int) -> int | tuple[int]:
+    def n_outputs(self, mode: str, n_outputs: int | tuple[int, ...]) -> int | tuple[int, ...]:
         """Say how a network for so many outputs is asked for: a tuple asks for adapters."""
-        has_adapters = isinstance(self.architecture.n_outputs, tuple) and mode != "scratch"
-        return (n_outputs,) if mode == "adapters" or has_adapters else n_outputs
+        if isinstance(n_outputs, tuple) or mode == "scratch":
+            return n_outputs
+        has_adapters = mode == "adapters" or isinstance(self.architecture.n_outputs, tuple)
+        return (n_outputs,) if has_adapters else n_outputs
 
     def check_fit(self, architecture: Architecture) -> None:
         """Refuse to start a network for other features than these.
@@ -144,7 +147,7 @@ class Pretrained:
         ValueError
             If the two do not fit; the message names the parameters in which they differ.
         """
-        keeps_head = mode != "adapters" and target.is_like(self.target)
+        keeps_head = mode != "adapters" and target.is_like(self.targets[0])
         state, found = network.state_dict(), self.network.state_dict()
         wanted = _adapters_start(network, self.network) if mode == "adapters" else list(state)
         if not keeps_head:
@@ -193,20 +196,20 @@ def _need_head(network: Any, corpus: int = 0) -> nn.Module:
     return head
 
 
-def freeze(network: nn.Module, mode: str, corpus: int = 0) -> None:
+def freeze(network: nn.Module, mode: str) -> None:
     """Let the parameters that a mode trains require gradients, and no others.
 
     A network that is trained as a whole keeps what it froze itself.
     """
-    trained = _trained_part(network, mode, corpus)
+    trained = _trained_part(network, mode)
     if trained is not network:
         network.requires_grad_(False)
         trained.requires_grad_(True)
 
 
-def eval_frozen(network: nn.Module, mode: str, corpus: int = 0) -> None:
+def eval_frozen(network: nn.Module, mode: str) -> None:
     """Put what a mode does not train into evaluation, in a network that is set to training."""
-    trained = _trained_part(network, mode, corpus)
+    trained = _trained_part(network, mode)
     if trained is network:
         return
     inside = set(trained.modules())
@@ -216,25 +219,29 @@ def eval_frozen(network: nn.Module, mode: str, corpus: int = 0) -> None:
             module.training = False
 
 
-def _trained_part(network: Any, mode: str, corpus: int) -> nn.Module:
+def _trained_part(network: Any, mode: str) -> nn.Module:
     if mode == "last-layer":
-        return _need_head(network, corpus)
-    return network.sets[corpus] if mode == "adapters" else network
+        return _need_head(network)
+    return network.sets if mode == "adapters" else network
 
 
 def _adapters_start(network: Any, source: Any) -> list[str]:
-    """List what a new corpus takes over: the trunk, and the norms of the only set there is."""
+    """List what new corpora take over: the trunk, and the norms of the only set there is."""
     names = [f"trunk.{name}" for name in network.trunk.state_dict()]
-    if len(source.sets) == 1:
-        head = set(_need_head(network).modules())
-        for name, part in network.sets[0].named_modules(prefix="sets.0"):
+    for place in range(len(network.sets) if len(getattr(source, "sets", ())) == 1 else 0):
+        head = set(_need_head(network, place).modules())
+        for name, part in network.sets[place].named_modules(prefix=f"sets.{place}"):
             if isinstance(part, nn.modules.batchnorm._BatchNorm) and part not in head:
                 names += [f"{name}.{key}" for key in part.state_dict()]
     return names
 
 
 def _lookup(state: dict[str, Tensor], name: str) -> Tensor | None:
-    """Find weights by name; a pooling may be shared in one network and a corpus' in the other."""
+    """Find weights by name, those of any set in the only one.
+
+    A pooling may be shared in one network and a corpus' in the other.
+    """
+    name = re.sub(r"^sets\.\d+\.", "sets.0.", name)
     places = ("trunk.pooling.", "sets.0.pooling.")
     for own, other in (places, places[::-1]):
         if name.startswith(own) and name not in state:

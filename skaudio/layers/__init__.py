@@ -1,6 +1,7 @@
 """Torch modules that networks are made of, and what a network of one's own needs."""
 
 from skaudio.layers.blocks import ConvBlock, MaskedBlocks
+from skaudio.layers.bottleneck_adapter import BottleneckAdapter
 from skaudio.layers.constrained import (
     ConstrainedConv1d,
     ConstrainedConv2d,
@@ -14,8 +15,9 @@ from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
-from skaudio.layers.pooling import AttentionPooling
+from skaudio.layers.pooling import AttentionPooling, FramePooling
 from skaudio.layers.precision import LinearHead
+from skaudio.layers.recurrent import RecurrentLayer
 from skaudio.layers.resolution import (
     AvgMaxPool,
     AvgPool,
@@ -27,6 +29,7 @@ from skaudio.layers.resolution import (
     MaxPool,
 )
 from skaudio.layers.same_conv import SameConv2d
+from skaudio.layers.self_attention import SelfAttention
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
 
@@ -36,6 +39,7 @@ __all__ = [
     "AvgMaxPool",
     "AvgPool",
     "BandNorm",
+    "BottleneckAdapter",
     "ChangeHopSize",
     "ConstrainedConv1d",
     "ConstrainedConv2d",
@@ -50,6 +54,7 @@ __all__ = [
     "DiffRes",
     "DiffResF",
     "DiffResTF",
+    "FramePooling",
     "LevelNorm",
     "LinearHead",
     "LogMel",
@@ -59,7 +64,9 @@ __all__ = [
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",
+    "RecurrentLayer",
     "SameConv2d",
+    "SelfAttention",
     "SeparableConv2d",
     "Spectrogram",
     "VectorNorm",

@@ -38,6 +38,7 @@ class CorpusConv(nn.Module):
     See Also
     --------
     SameConv2d : The shared convolution.
+    BottleneckAdapter : The adapter behind a recurrent layer.
     skaudio.networks.AdapterResNet : Is made of these.
 
     Notes

@@ -10,9 +10,9 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.layers import DenseHead, MaskedBatchNorm2d, frame_mask
+from skaudio.layers import BottleneckAdapter, DenseHead, frame_mask
 
-__all__ = ["CORPUS_CONSTRAINTS", "CorpusNet", "Trunk", "check_dropout"]
+__all__ = ["ADAPTER_CONSTRAINTS", "CORPUS_CONSTRAINTS", "CorpusNet", "Trunk"]
 
 CORPUS_CONSTRAINTS: dict[str, list[Any]] = {
     "share_pooling": ["boolean"],
@@ -42,6 +42,10 @@ class Trunk(nn.Module, ABC):
 
     n_features: int
     pooling: nn.Module | None
+
+    @abstractmethod
+    def new_input_norm(self) -> nn.Module | None:
+        """Make a corpus' norm of features, called with features and mask, if it has one."""
 
     @abstractmethod
     def new_layers(self, adapters: bool) -> nn.Module:
@@ -83,8 +87,6 @@ class CorpusNet(nn.Module):
     trunk : Trunk
     n_outputs : int, or sequence of int
         A number makes one set without adapters, a sequence a set with adapters for each entry.
-    n_channels : int
-        Channels of the features.
     n_frames : int, optional
         The only number of frames that the module takes.
     """
@@ -94,7 +96,6 @@ class CorpusNet(nn.Module):
         net: Any,
         trunk: Trunk,
         n_outputs: int | Sequence[int],
-        n_channels: int,
         n_frames: int | None = None,
     ) -> None:
         super().__init__()
@@ -108,7 +109,7 @@ class CorpusNet(nn.Module):
         trunk.pooling = trunk.new_pooling() if net.share_pooling else None
         self.sets = nn.ModuleList(
             CorpusSet(
-                MaskedBatchNorm2d(n_channels, eps=1e-3) if net.input_norm else None,
+                trunk.new_input_norm() if net.input_norm else None,
                 trunk.new_layers(adapters),
                 None if net.share_pooling else trunk.new_pooling(),
                 DenseHead(trunk.n_features, count),
@@ -168,22 +169,20 @@ class CorpusNet(nn.Module):
         return next((strength for limit, strength in _L2_BY_SIZE if n < limit), _L2_OF_LARGE)
 
 
-def check_dropout(name: str, dropout: Any) -> tuple[float, float]:
-    """Return two probabilities, or raise a ValueError."""
-    pair = tuple(dropout)
-    if len(pair) == 2 and all(isinstance(p, Real) and 0 <= float(p) < 1 for p in pair):
-        return float(pair[0]), float(pair[1])
-    raise ValueError(
-        f"{name}: got {dropout!r}, but expected two numbers in [0, 1), one for each convolution "
-        "of a block."
-    )
-
-
 def _trained_kernels(part: nn.Module) -> Iterator[Tensor]:
     """Find the weights that are penalised: not those of norms, attention and dense layers."""
     for layer in part.modules():
-        if isinstance(layer, nn.Conv2d) and layer.weight.requires_grad:
-            yield layer.weight
+        yield from (weight for weight in _kernels_of(layer) if weight.requires_grad)
+
+
+def _kernels_of(layer: nn.Module) -> Iterable[Tensor]:
+    if isinstance(layer, nn.Conv2d):
+        return [layer.weight]
+    if isinstance(layer, nn.RNNBase):
+        return [weight for name, weight in layer.named_parameters() if name.startswith("weight")]
+    if isinstance(layer, BottleneckAdapter):
+        return [layer.down.weight, layer.up.weight]
+    return []
 
 
 def _sum_of_squares(weights: Iterable[Tensor], like: nn.Module) -> Tensor:

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from numbers import Integral, Real
+from typing import Any, cast
 
 from torch import Tensor, nn
 from torch.nn import functional
 
+from skaudio._validation import Interval
 from skaudio.layers import CorpusConv, MaskedBatchNorm2d, SameConv2d, frame_mask
 
-__all__ = ["ResNet", "ResNetLayers"]
+__all__ = ["RESNET_CONSTRAINTS", "ResNet", "ResNetLayers"]
+
+RESNET_CONSTRAINTS: dict[str, list[Any]] = {
+    "n_filters": [Interval(Integral, 1, None, closed="left")],
+    "widen_factor": [Interval(Integral, 1, None, closed="left")],
+    "n_blocks": [Interval(Integral, 1, None, closed="left")],
+    "dropout": [tuple, list],
+}
 
 _N_STAGES = 3
 
@@ -20,35 +29,46 @@ class ResNet(nn.Module):
 
     Parameters
     ----------
+    net : AdapterResNet or FusionNet
+        Its ``n_filters * widen_factor`` are the channels after the first convolution; the stages
+        have 2, 4 and 8 times as many. Each has ``n_blocks`` blocks, of which the first one halves
+        bands and frames. The two numbers of its ``dropout`` stand before the first and the second
+        convolution of a block; before the adapter alone where there is one.
     n_channels : int
         Channels of the features.
-    width : int
-        Channels after the first convolution; the stages have 2, 4 and 8 times as many.
-    n_blocks : int
-        Blocks in each stage. The first one halves bands and frames.
-    dropout : tuple of two float
-        Before the first and second convolution of a block; of the adapter alone where there is
-        one.
 
     Attributes
     ----------
     n_out : int
         Channels of the result.
+
+    Raises
+    ------
+    ValueError
+        If the dropout is not two numbers in [0, 1).
     """
 
-    def __init__(
-        self, n_channels: int, width: int, n_blocks: int, dropout: Sequence[float]
-    ) -> None:
+    def __init__(self, net: Any, n_channels: int) -> None:
         super().__init__()
-        self.dropout = tuple(dropout)
+        self.n_channels = n_channels
+        self.dropout = _check_dropout(net.dropout)
+        width = net.n_filters * net.widen_factor
         convs = [SameConv2d(n_channels, width)]
         for _ in range(_N_STAGES):
-            for block in range(n_blocks):
+            for block in range(net.n_blocks):
                 wider = 2 * width if block == 0 else width
                 convs += [SameConv2d(width, wider, stride=wider // width), SameConv2d(wider, wider)]
                 width = wider
         self.convs = nn.ModuleList(convs)
         self.n_out = width
+
+    def new_input_norm(self) -> nn.Module:
+        """Make a norm with one mean and deviation for each channel of the features."""
+        return MaskedBatchNorm2d(self.n_channels, eps=1e-3)
+
+    def new_layers(self, adapters: bool) -> ResNetLayers:
+        """Make what a corpus adds."""
+        return ResNetLayers(self, adapters)
 
     def forward(
         self, x: Tensor, lengths: Tensor | None, layers: ResNetLayers
@@ -85,6 +105,16 @@ class ResNetLayers(nn.Module):
             for conv, dropout in zip(resnet.convs, dropouts, strict=True)
         )
         self.norm = MaskedBatchNorm2d(resnet.n_out, eps=1e-3)
+
+
+def _check_dropout(dropout: Sequence[Any]) -> tuple[float, float]:
+    """Return the dropouts of a block, or raise a ValueError."""
+    if len(dropout) == 2 and all(isinstance(p, Real) and 0 <= float(p) < 1 for p in dropout):
+        return float(dropout[0]), float(dropout[1])
+    raise ValueError(
+        f"dropout: got {dropout!r}, but expected two numbers in [0, 1), for the first and the "
+        "second convolution of a block."
+    )
 
 
 def _apply(

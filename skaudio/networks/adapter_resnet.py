@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral
+from numbers import Real
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 
 from skaudio._validation import Interval, StrOptions
-from skaudio.layers import AttentionPooling, frame_mask
-from skaudio.layers.precision import double_in_evaluation
-from skaudio.networks._corpora import (
-    ADAPTER_CONSTRAINTS,
-    CORPUS_CONSTRAINTS,
-    CorpusNet,
-    Trunk,
-    check_dropout,
-)
-from skaudio.networks._resnet import ResNet, ResNetLayers
+from skaudio.networks._corpora import ADAPTER_CONSTRAINTS, CORPUS_CONSTRAINTS, CorpusNet
+from skaudio.networks._map_trunks import AttentionTrunk, CellTrunk, RecurrentTrunk
+from skaudio.networks._resnet import RESNET_CONSTRAINTS, ResNet
 from skaudio.networks.base import BaseNetwork
 
 __all__ = ["AdapterResNet"]
-
-# Bands and frames that a cell of the average pooling spans, and the least size of features for one
-# cell to be left: ceil(57 / 8) = 8 after three halvings.
-_CELL = 8
-_LEAST = 57
 
 
 class AdapterResNet(BaseNetwork):
@@ -51,14 +38,18 @@ class AdapterResNet(BaseNetwork):
     dropout : tuple of two float, default=(0.0, 0.5)
         Share of values set to zero before the first and the second convolution of a block while
         training, in [0, 1). Where there are adapters, before the adapter only.
-    pooling : {"attention", "average"}, default="attention"
-        How the last map becomes a vector: as the mean of all positions with learned weights, or
-        as the means of cells of 8 x 8 positions side by side, for which the number of frames has
-        to be fixed, and bands and frames at least 57.
+    pooling : {"attention", "average", "rnn"}, default="attention"
+        How the last map becomes a vector: by the mean of all positions with learned weights; by
+        the means of cells of 8 x 8 positions side by side, for which the number of frames has to
+        be fixed, and bands and frames at least 57; or by two layers of LSTM over its frames, with
+        self-attention between them.
     share_pooling : bool, default=False
-        Whether one attention serves all corpora.
+        Whether one attention, or one self-attention and weighting of the frames of the LSTM,
+        serves all corpora. The LSTM itself always does.
     input_norm : bool, default=False
         Whether to normalise the features first, by one mean and deviation for each channel.
+    rnn_dropout : float, default=0.2
+        Share of values set to zero before each layer of LSTM while training, in [0, 1).
     l2 : float, default=1e-6
         What the sum of squares of the shared kernels is multiplied by when it is added to the
         training loss, >= 0.
@@ -68,6 +59,8 @@ class AdapterResNet(BaseNetwork):
 
     See Also
     --------
+    AdapterRNN : Recurrent layers instead of convolutions.
+    FusionNet : Both side by side.
     skaudio.layers.CorpusConv : The convolution with its adapter.
     CorpusModule : What is built.
 
@@ -100,11 +93,9 @@ class AdapterResNet(BaseNetwork):
     has_adapters: ClassVar[bool] = True
 
     _parameter_constraints: dict = {
-        "n_filters": [Interval(Integral, 1, None, closed="left")],
-        "widen_factor": [Interval(Integral, 1, None, closed="left")],
-        "n_blocks": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [tuple, list],
-        "pooling": [StrOptions({"attention", "average"})],
+        **RESNET_CONSTRAINTS,
+        "pooling": [StrOptions({"attention", "average", "rnn"})],
+        "rnn_dropout": [Interval(Real, 0, 1, closed="left")],
         **CORPUS_CONSTRAINTS,
         **ADAPTER_CONSTRAINTS,
     }
@@ -119,6 +110,7 @@ class AdapterResNet(BaseNetwork):
         pooling: str = "attention",
         share_pooling: bool = False,
         input_norm: bool = False,
+        rnn_dropout: float = 0.2,
         l2: float = 1e-6,
         adapter_l2: float | str = 1e-6,
     ) -> None:
@@ -129,89 +121,43 @@ class AdapterResNet(BaseNetwork):
         self.pooling = pooling
         self.share_pooling = share_pooling
         self.input_norm = input_norm
+        self.rnn_dropout = rnn_dropout
         self.l2 = l2
         self.adapter_l2 = adapter_l2
 
     def _build(
         self, n_bands: int, n_outputs: Any, n_frames: int | None, n_channels: int
     ) -> nn.Module:
-        width = self.n_filters * self.widen_factor
-        resnet = ResNet(n_channels, width, self.n_blocks, check_dropout("dropout", self.dropout))
-        if self.pooling == "attention":
-            return CorpusNet(self, _AttentionTrunk(resnet), n_outputs, n_channels)
-        n_cells = _count_cells(n_bands, n_frames)
-        return CorpusNet(self, _AverageTrunk(resnet, n_cells), n_outputs, n_channels, n_frames)
+        resnet = ResNet(self, n_channels)
+        n_left = -(-n_bands // 8)
+        if self.pooling == "average":
+            positions = (n_left, _count_frames(n_bands, n_frames))
+            return CorpusNet(self, CellTrunk(resnet, positions), n_outputs, n_frames)
+        trunk = (
+            RecurrentTrunk(resnet, n_left, self.rnn_dropout)
+            if self.pooling == "rnn"
+            else AttentionTrunk(resnet)
+        )
+        return CorpusNet(self, trunk, n_outputs)
+
+    _build_for_corpora = _build  # each corpus has a set of its own
 
 
-class _AttentionTrunk(Trunk):
-    """Residual network and attention over all positions."""
-
-    def __init__(self, resnet: ResNet) -> None:
-        super().__init__()
-        self.resnet = resnet
-        self.n_features = resnet.n_out
-
-    def new_layers(self, adapters: bool) -> nn.Module:
-        return ResNetLayers(self.resnet, adapters)
-
-    def new_pooling(self) -> nn.Module:
-        return new_attention(self.n_features)
-
-    def forward(
-        self, x: Tensor, lengths: Tensor | None, layers: ResNetLayers, pooling: nn.Module
-    ) -> Tensor:
-        x, lengths = self.resnet(x, lengths, layers)
-        return pooling(x, None if lengths is None else frame_mask(lengths, x.shape[-1]))
+# ceil(57 / 8) = 8 positions after three halvings, one cell of the average pooling.
+_LEAST = 57
 
 
-class _AverageTrunk(Trunk):
-    """Residual network and averages of cells."""
-
-    def __init__(self, resnet: ResNet, n_cells: int) -> None:
-        super().__init__()
-        self.resnet = resnet
-        self.n_features = resnet.n_out * n_cells
-
-    def new_layers(self, adapters: bool) -> nn.Module:
-        return ResNetLayers(self.resnet, adapters)
-
-    def new_pooling(self) -> nn.Module:
-        return _CellPooling()
-
-    def forward(
-        self, x: Tensor, lengths: Tensor | None, layers: ResNetLayers, pooling: nn.Module
-    ) -> Tensor:
-        return pooling(self.resnet(x, lengths, layers)[0])
-
-
-class _CellPooling(nn.Module):
-    """Average whole cells, and put them side by side in the order band, frame, channel."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        cells = functional.avg_pool2d(double_in_evaluation(x, self.training), _CELL)
-        return cells.permute(0, 2, 3, 1).flatten(1)
-
-
-def new_attention(n_channels: int) -> AttentionPooling:
-    """Make an attention pooling with EmoNet's initial weights: normal, of deviation 0.05."""
-    pooling = AttentionPooling(n_channels)
-    for weight in pooling.parameters():
-        nn.init.normal_(weight, std=0.05)
-    return pooling
-
-
-def _count_cells(n_bands: int, n_frames: int | None) -> int:
-    """Count the cells of average pooling; raise a ValueError where there would be none."""
+def _count_frames(n_bands: int, n_frames: int | None) -> int:
+    """Count the frames of the map; raise a ValueError where average pooling cannot work."""
     if n_frames is None:
         raise ValueError(
             "pooling: got 'average', which needs clips of one length, but their lengths vary. "
-            "Choose pooling='attention', or cut and pad the clips to one length (crop=)."
+            "Choose pooling='attention', or cut and pad the clips to one length."
         )
     if min(n_bands, n_frames) < _LEAST:
         raise ValueError(
             f"pooling: got 'average', which needs at least {_LEAST} bands and {_LEAST} frames, but "
             f"the features have {n_bands} bands and {n_frames} frames. Choose "
-            "pooling='attention', or longer clips and more bands."
+            "pooling='attention', more bands, or longer clips."
         )
-    n_left = [-(-size // 8) // _CELL for size in (n_bands, n_frames)]
-    return n_left[0] * n_left[1]
+    return -(-n_frames // 8)

@@ -15,7 +15,7 @@ from skaudio import networks
 from skaudio.estimators import AudioClassifier
 from skaudio.layers import LinearHead
 from skaudio.networks import BaseNetwork, NetworkModule
-from skaudio.networks.building import takes_lengths
+from skaudio.networks.contract import takes_lengths
 
 
 def recipe_network():
@@ -28,7 +28,10 @@ def recipe_network():
 
 
 SMALL = {
+    "AdapterRNN": {"n_hidden": 8},
     "AdapterResNet": {"n_filters": 4},
+    "FusionNet": {"n_filters": 2, "n_hidden": 4},
+    "VGG16Net": {"width": 1 / 32},
 }
 KINDS = [getattr(networks, name) for name in networks.__all__]
 DESCRIPTIONS = [
