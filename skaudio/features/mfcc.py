@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from skaudio.features._mel import (
     mel_filters,
     warn_of_empty_bands,
 )
-from skaudio.features._stft import Framing
+from skaudio.features._stft import Framing, PadMode
 
 __all__ = ["MFCC"]
 
@@ -130,33 +130,33 @@ class MFCC(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        n_mfcc=20,
-        dct_type=2,
-        norm="ortho",
-        lifter=0,
-        deltas=0,
-        delta_width=9,
-        n_fft=None,
-        hop_length=None,
-        win_length=None,
-        window="hann",
-        center=True,
-        pad_mode="constant",
-        power=2.0,
-        n_mels=40,
-        fmin=0.0,
-        fmax=None,
-        htk=False,
-        mel_norm="slaney",
-        triangles="hz",
-        log="db",
-        amin=1e-10,
-        top_db=80.0,
-        eps=1e-6,
-        n_jobs=None,
-    ):
+        n_mfcc: int = 20,
+        dct_type: Literal[1, 2, 3] = 2,
+        norm: Literal["ortho"] | None = "ortho",
+        lifter: float = 0,
+        deltas: Literal[0, 1, 2] = 0,
+        delta_width: int = 9,
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Any = "hann",
+        center: bool = True,
+        pad_mode: PadMode = "constant",
+        power: float = 2.0,
+        n_mels: int = 40,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        htk: bool = False,
+        mel_norm: float | Literal["slaney"] | None = "slaney",
+        triangles: Literal["hz", "mel"] = "hz",
+        log: Literal["db", "ln"] = "db",
+        amin: float = 1e-10,
+        top_db: float | None = 80.0,
+        eps: float = 1e-6,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.n_mfcc = n_mfcc
         self.dct_type = dct_type

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -100,7 +100,9 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict = {"statistics": [tuple, list]}
 
-    def __init__(self, statistics=("mean", "std", "p10", "p50", "p90", "slope", "delta")):
+    def __init__(
+        self, statistics: Sequence[str] = ("mean", "std", "p10", "p50", "p90", "slope", "delta")
+    ) -> None:
         self.statistics = statistics
 
     @fit_context(prefer_skip_nested_validation=True)

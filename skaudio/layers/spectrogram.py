@@ -173,8 +173,8 @@ class Spectrogram(_Framed):
         """Compute the spectrogram."""
         with _no_autocast(waveform):
             frames = self._frames(waveform, lengths)
-            magnitude = [self._magnitude(part, self.power) for part in _parts(frames)]
-            return _narrow(torch.cat(magnitude).transpose(1, 2), waveform)
+            magnitude = [self._magnitude(part, self.power) for part in _groups_of_clips(frames)]
+            return _in_dtype_of(torch.cat(magnitude).transpose(1, 2), waveform)
 
 
 class LogMel(_Framed):
@@ -263,9 +263,11 @@ class LogMel(_Framed):
         with _no_autocast(waveform):
             frames = self._frames(waveform, lengths)
             filters = self.filters.to(frames.dtype).T
-            bands = [self._magnitude(part, self.power) @ filters for part in _parts(frames)]
+            bands = [
+                self._magnitude(part, self.power) @ filters for part in _groups_of_clips(frames)
+            ]
             power = torch.cat(bands).transpose(1, 2)  # batch, band, frame
-            return _narrow(self._logarithm(power, lengths), waveform)
+            return _in_dtype_of(self._logarithm(power, lengths), waveform)
 
     def _logarithm(self, power: Tensor, lengths: Tensor | None) -> Tensor:
         if self.log is None:
@@ -344,10 +346,10 @@ class MFCC(nn.Module):
             n_frames = None if lengths is None else self.n_frames(lengths)
             slopes = self.slopes.to(log_mel.dtype)
             bands = [cepstrum, *(_derivative(cepstrum, weights, n_frames) for weights in slopes)]
-            return _narrow(torch.cat(bands, dim=1), waveform)
+            return _in_dtype_of(torch.cat(bands, dim=1), waveform)
 
 
-def _narrow(features: Tensor, waveform: Tensor) -> Tensor:
+def _in_dtype_of(features: Tensor, waveform: Tensor) -> Tensor:
     """Return features in the dtype of the waveform, but never in half precision."""
     # Decibels between -100 and 100 are 0.06 apart in float16, and 0.5 in bfloat16.
     return features.to(at_least_float32(waveform.dtype))
@@ -357,7 +359,7 @@ def _no_autocast(waveform: Tensor) -> torch.autocast:
     return torch.autocast(waveform.device.type, enabled=False)
 
 
-def _parts(frames: Tensor) -> tuple[Tensor, ...]:
+def _groups_of_clips(frames: Tensor) -> tuple[Tensor, ...]:
     """Split frames into clips to be worked on together: one by one on a CPU, else all at once."""
     # A second of sound is some 0.3 MB of float64 frames, and as much of spectra: it stays in the
     # cache. Of a whole batch, each step would write to memory what the next one has to read again.

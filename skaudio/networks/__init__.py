@@ -2,7 +2,8 @@
 
 from skaudio.networks.adapter_resnet import AdapterResNet
 from skaudio.networks.adapter_rnn import AdapterRNN
-from skaudio.networks.base import BaseNetwork, CorpusModule, NetworkModule
+from skaudio.networks.base import BaseNetwork
+from skaudio.networks.contract import CorpusModule, NetworkModule
 from skaudio.networks.diffres import DiffResNet
 from skaudio.networks.fusion import FusionNet
 from skaudio.networks.mts import MTSNet

@@ -140,6 +140,8 @@ class AdapterResNet(BaseNetwork):
         )
         return CorpusNet(self, trunk, n_outputs)
 
+    _build_for_corpora = _build  # each corpus has a set of its own
+
 
 # ceil(57 / 8) = 8 positions after three halvings, one cell of the average pooling.
 _LEAST = 57

@@ -126,6 +126,8 @@ class AdapterRNN(BaseNetwork):
     ) -> nn.Module:
         return CorpusNet(self, _RNNTrunk(self, n_bands, n_channels), n_outputs)
 
+    _build_for_corpora = _build  # each corpus has a set of its own
+
 
 class _RNNTrunk(Trunk):
     """Averages of frames, and recurrent layers."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
@@ -13,13 +12,13 @@ from torch import nn
 
 from skaudio.networks.base import BaseNetwork
 from skaudio.networks.mts import MTSNet
+from skaudio.networks.shared_trunk import SharedTrunk
 
 __all__ = [
     "build_network",
     "default_network",
     "fill_in_default",
     "skip_initial_weights",
-    "takes_lengths",
     "wants_initial_weights",
 ]
 
@@ -57,7 +56,11 @@ def fill_in_default(owner: Any, parameter: str, names: Iterable[str]) -> None:
 
 
 def build_network(
-    network: Any, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int = 1
+    network: Any,
+    n_bands: int,
+    n_outputs: int | Sequence[int],
+    n_frames: int | None,
+    n_channels: int = 1,
 ) -> nn.Module:
     """Build a module from whatever counts as a network.
 
@@ -67,7 +70,7 @@ def build_network(
         A module is copied; a callable is called as :meth:`BaseNetwork.build` is; None stands for
         :func:`default_network`.
     n_bands, n_outputs, n_frames, n_channels
-        As for :meth:`BaseNetwork.build`.
+        As for :meth:`BaseNetwork.build`. For several corpora, a callable is called once for each.
 
     Returns
     -------
@@ -77,16 +80,25 @@ def build_network(
     Raises
     ------
     TypeError
-        If what is built is not a module.
+        If what is built is not a module, or a ready-made one is to serve several corpora.
 
     See Also
     --------
-    takes_lengths : Tells how to call the module.
+    skaudio.networks.contract.takes_lengths : Tells how to call the module.
     """
     if network is None:
         network = default_network()
     if isinstance(network, nn.Module):
+        if isinstance(n_outputs, Sequence):
+            raise TypeError(
+                f"network is a {type(network).__name__}, whose only head cannot serve several "
+                "corpora. Pass a function that builds it with n_outputs."
+            )
         return copy.deepcopy(network)
+    if isinstance(n_outputs, Sequence) and not hasattr(network, "build"):
+        return SharedTrunk(
+            [build_network(network, n_bands, n, n_frames, n_channels) for n in n_outputs]
+        )
     build = getattr(network, "build", network)
     module = build(n_bands, n_outputs, n_frames=n_frames, n_channels=n_channels)
     if not isinstance(module, nn.Module):
@@ -95,22 +107,6 @@ def build_network(
             "Return the module itself."
         )
     return module
-
-
-def takes_lengths(module: nn.Module) -> bool:
-    """Tell whether a module wants to know how many frames of each clip are not padding.
-
-    It does if its `forward` has an argument named ``lengths``, see :class:`NetworkModule`.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-
-    Returns
-    -------
-    bool
-    """
-    return "lengths" in inspect.signature(module.forward).parameters
 
 
 @contextmanager

@@ -135,6 +135,8 @@ class FusionNet(BaseNetwork):
     ) -> nn.Module:
         return CorpusNet(self, _FusionTrunk(self, n_bands, n_channels), n_outputs)
 
+    _build_for_corpora = _build  # each corpus has a set of its own
+
 
 class _FusionTrunk(Trunk):
     """Both networks; what a corpus has of each is in a dict with the same names."""

@@ -148,6 +148,8 @@ class VGG16Net(BaseNetwork):
             trunk = (AttentionTrunk if self.pooling == "attention" else MeanTrunk)(vgg)
         return CorpusNet(self, trunk, n_outputs)
 
+    _build_for_corpora = _build  # each corpus has a set of its own
+
 
 class _VGG16(nn.Module):
     """The thirteen convolutions, and what makes their input."""

@@ -15,7 +15,7 @@ from skaudio import networks
 from skaudio.estimators import AudioClassifier
 from skaudio.layers import LinearHead
 from skaudio.networks import BaseNetwork, NetworkModule
-from skaudio.networks.building import takes_lengths
+from skaudio.networks.contract import takes_lengths
 
 
 def recipe_network():
