@@ -24,6 +24,21 @@ def test_the_adapter_reads_the_first_of_each_two_positions(stride, n_frames):
     torch.testing.assert_close(y, normalise(conv(x) + adapted, own.norm), rtol=1e-5, atol=1e-5)
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(6, 9), (7, 8)])
+def test_gradients_do_not_depend_on_whether_kernels_are_added(stride, shape):
+    conv = SameConv2d(3, 4, stride).double()
+    own = CorpusConv(conv).double()
+    x = torch.randn(2, 3, *shape, dtype=torch.float64, requires_grad=True)
+    inputs = (x, own.adapter.weight)
+    gradients = []
+    for trained in (True, False):  # a frozen convolution stays one of its own
+        conv.requires_grad_(trained)
+        gradients.append(torch.autograd.grad(own(conv, x)[0].pow(3).sum(), inputs))
+    for together, apart in zip(*gradients, strict=True):
+        torch.testing.assert_close(together, apart)
+
+
 @pytest.mark.parametrize("adapter", [True, False])
 def test_padding_is_zero_and_changes_nothing(adapter):
     conv = SameConv2d(2, 4, stride=2)

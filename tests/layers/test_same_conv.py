@@ -66,3 +66,18 @@ def test_gradient_against_finite_differences():
 def test_other_strides_are_refused():
     with pytest.raises(ValueError, match="SameConv2d: got stride=3, but expected 1 or 2"):
         SameConv2d(1, 1, stride=3)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("shape", [(7, 9), (8, 9), (7, 10), (8, 10)])
+def test_an_adapter_is_a_convolution_of_one_position(stride, shape):
+    conv, x = SameConv2d(2, 3, stride).double(), torch.randn(2, 2, *shape, dtype=torch.float64)
+    kernel = torch.randn(3, 2, 1, 1, dtype=torch.float64)
+    expected = conv(x) + torch.nn.functional.conv2d(x, kernel, stride=stride)
+    torch.testing.assert_close(conv(x, adapter=kernel), expected)
+
+
+def test_an_adapter_cannot_be_aligned_clip_by_clip():
+    conv, x = SameConv2d(2, 3, stride=2), torch.randn(1, 2, 4, 4)
+    with pytest.raises(ValueError, match="got an adapter and lengths, but with stride=2"):
+        conv(x, torch.tensor([3]), torch.randn(3, 2, 1, 1))
