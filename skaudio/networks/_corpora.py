@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
 from skaudio.layers import BottleneckAdapter, DenseHead, frame_mask
+from skaudio.losses import size_rule
 
 __all__ = ["ADAPTER_CONSTRAINTS", "CORPUS_CONSTRAINTS", "CorpusNet", "Trunk"]
 
@@ -23,10 +24,6 @@ CORPUS_CONSTRAINTS: dict[str, list[Any]] = {
 ADAPTER_CONSTRAINTS: dict[str, list[Any]] = {
     "adapter_l2": [Interval(Real, 0, None, closed="left"), StrOptions({"size"})],
 }
-
-# Up to how many training clips a corpus' adapters are penalised how strongly; EmoNet's rule.
-_L2_BY_SIZE = ((500, 5e-3), (1000, 2e-3), (10_000, 5e-4))
-_L2_OF_LARGE = 1e-6
 
 
 class Trunk(nn.Module, ABC):
@@ -166,8 +163,7 @@ class CorpusNet(nn.Module):
                 "adapter_l2: got 'size', but the number of training clips is not known. Call "
                 "set_clip_counts(n_clips) on the built module before training, or set a number."
             )
-        n = self.n_clips[corpus]
-        return next((strength for limit, strength in _L2_BY_SIZE if n < limit), _L2_OF_LARGE)
+        return size_rule(self.n_clips[corpus])
 
 
 def _trained_kernels(part: nn.Module) -> Iterator[Tensor]:
