@@ -23,7 +23,7 @@ from skaudio import (
     Spectrogram,
     TemporalStatistics,
 )
-from skaudio.networks import DiffResNet, MTSNet, SeparableNet
+from skaudio.networks import AdapterResNet, DiffResNet, MTSNet, SeparableNet
 
 MINIBATCHES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -70,6 +70,7 @@ ESTIMATORS = [
         DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
         lr=1e-2,
     ),
+    AudioClassifier(AdapterResNet(n_filters=8)),
     *WITHOUT_EXEMPTION,
     AudioLoader(),
     AudioLoader(sample_rate=None, n_jobs=2),
