@@ -59,7 +59,7 @@ WITHOUT_EXEMPTION = [in_one_batch(AudioClassifier), in_one_batch(AudioRegressor)
 
 EVERY_STATISTIC = (
     "mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
-    "delta",
+    "mean_abs_diff", "mean_rise", "correlation", "p80-p20", "octave1", "octave9", "delta_std",
 )  # fmt: skip
 
 ESTIMATORS = [
