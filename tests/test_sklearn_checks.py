@@ -20,8 +20,12 @@ from skaudio import (
     BandScaler,
     FeatureCache,
     LogMelSpectrogram,
+    PitchSalience,
     Spectrogram,
+    StackedFeatures,
     TemporalStatistics,
+    VoiceDescriptors,
+    VoiceStatistics,
 )
 from skaudio.networks import DiffResNet, MTSNet, SeparableNet
 
@@ -79,9 +83,14 @@ ESTIMATORS = [
     LogMelSpectrogram(),
     MFCC(),
     MFCC(deltas=2),
+    PitchSalience(),
     Spectrogram(),
+    StackedFeatures([("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())]),
     TemporalStatistics(),
     TemporalStatistics(EVERY_STATISTIC),
+    TemporalStatistics(("delta_mean",), delta_width=3),
+    VoiceDescriptors(),
+    VoiceStatistics(),
 ]
 
 
