@@ -15,7 +15,14 @@ from scipy.fft import irfft
 from skaudio._validation import Interval
 from skaudio.features._stft import Framing, Spectra
 
-__all__ = ["PITCH_CONSTRAINTS", "PitchPlan", "SalienceOfClips", "best_paths", "padded_length"]
+__all__ = [
+    "NOISE_FLOOR",
+    "PITCH_CONSTRAINTS",
+    "PitchPlan",
+    "SalienceOfClips",
+    "best_paths",
+    "padded_length",
+]
 
 PITCH_CONSTRAINTS: dict[str, list[Any]] = {
     "sample_rate": [Interval(Real, 0, None, closed="neither")],

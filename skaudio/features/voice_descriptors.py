@@ -20,7 +20,7 @@ __all__ = ["VoiceDescriptors", "VoicePlan"]
 
 DESCRIPTORS = (
     "f0", "hnr", "energy", "centroid", "spread", "rolloff_25", "rolloff_50", "rolloff_75",
-    "rolloff_90", "alpha_ratio", "hammarberg", "flux", "slope_0_500", "slope_500_1500", "flatness",
+    "rolloff_90", "alpha_ratio", "hammarberg", "flux", "slope_50_500", "slope_500_1500", "flatness",
     "zero_crossings", "h1_h2", "h1_h3",
 )  # fmt: skip
 FLAGS = ("voiced", "speech")
@@ -36,14 +36,14 @@ class VoiceDescriptors(WaveformTransformer):
     - "f0": fundamental frequency in semitones above 27.5 Hz, by autocorrelation and the most
       plausible path through time; in a frame that is not voiced, where that path passes it;
     - "hnr": harmonics-to-noise ratio in dB, -20 to 23;
-    - "energy": mean power in dB, 0 that of a waveform whose mean square is 1;
+    - "energy": power from 50 Hz to 8 kHz in dB, 0 where the mean square is 1;
     - "centroid", "spread": mean and deviation of frequency, weighted by power, in Hz;
     - "rolloff_25" to "rolloff_90": frequency below which so many percent of the power lie, in Hz;
-    - "alpha_ratio": power at 50 to 1000 Hz over that at 1 to 5 kHz, in dB;
+    - "alpha_ratio": power at 50 to 1000 Hz over power at 1 to 5 kHz, in dB;
     - "hammarberg": largest level below 2 kHz minus largest level at 2 to 5 kHz, in dB;
     - "flux": root mean square change of the spectrum in dB from the frame before, its mean level
       left aside; 0 in the first frame;
-    - "slope_0_500", "slope_500_1500": of the line fitted to the spectrum there, in dB per kHz;
+    - "slope_50_500", "slope_500_1500": of the line fitted to the levels there, in dB per kHz;
     - "flatness": geometric over arithmetic mean of the power spectrum, in dB, 0 for a flat one;
     - "zero_crossings": changes of sign per second, the clip's mean left aside;
     - "h1_h2", "h1_h3": level of the first harmonic minus that of the second and third, in dB;
@@ -51,13 +51,14 @@ class VoiceDescriptors(WaveformTransformer):
       35 dB of the clip's largest; else 0;
     - "speech": 1 where the energy is within 40 dB of the clip's largest; else 0.
 
-    Neither "voiced" nor "speech" are frames under -90 dB.
+    Neither "voiced" nor "speech" are frames under -90 dB. Spectra are described from 50 Hz to
+    8 kHz, whatever the sample rate.
 
     Parameters
     ----------
     sample_rate : float, default=16000
-        Of the waveforms, in Hz, at least 16000; spectra are described up to 8 kHz. Loaded clips
-        that remember another rate are refused.
+        Of the waveforms, in Hz, at least 16000. Loaded clips that remember another rate are
+        refused.
     hop_length : int, optional
         Samples from one frame to the next; 10 ms if None. Frame t is centred on sample
         ``t * hop_length``.
