@@ -193,6 +193,11 @@ class PitchPlan:
         shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=is_peak)
         return (place[:, 0] + first + shift) / 2, np.minimum(top + slope * shift / 2, 1)
 
+    @property
+    def n_half_samples(self) -> int:
+        """Number of lags of :meth:`correlation`."""
+        return len(self._half_samples[1])
+
     @cached_property
     def _half_samples(self) -> tuple[int, NDArray[np.float32]]:
         """The first lag of :meth:`correlation` in half samples, and 1 over the taper of each."""

@@ -25,6 +25,9 @@ DESCRIPTORS = (
 )  # fmt: skip
 FLAGS = ("voiced", "speech")
 
+# In dB, 10 above the noise floor. A silent clip, whose loudest frame is noise, has no speech.
+_QUIETEST = -90
+
 
 class VoiceDescriptors(WaveformTransformer):
     r"""Describe the voice in every frame: pitch, harmonicity, loudness, quality, spectral shape.
@@ -177,18 +180,19 @@ class VoicePlan:
 
     def _analyse(self, clip: NDArray[np.float32], spectra: Spectra) -> _Analysis:
         frames, shape = self.framing.frames(clip), self._shape
-        correlation, low, rows = [], [], []
-        last = None
-        for _, power in spectra.blocks(frames):
-            correlation.append(self.pitch.correlation(power.T))
+        correlation = np.empty((len(frames), self.pitch.n_half_samples), dtype=np.float32)
+        low = np.empty((len(frames), self._n_low_bins), dtype=np.float32)
+        rows, last = [], None
+        for where, power in spectra.blocks(frames):
+            correlation[where] = self.pitch.correlation(power.T)
             spectrum = shape.spectrum(power.T)
             decibels = 10 * np.log10(spectrum)
             rows.append(shape.describe(spectrum, decibels, last))
-            low.append(decibels[:, : self._n_low_bins].copy())
+            low[where] = decibels[:, : self._n_low_bins]
             last = decibels[-1]
         described = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         described["zero_crossings"] = self._zero_crossings(clip, len(frames))
-        return _Analysis(np.concatenate(correlation), np.concatenate(low), described)
+        return _Analysis(correlation, low, described)
 
     def _describe(self, analysis: _Analysis, path: NDArray[np.intp]) -> NDArray[np.float32]:
         period, peak = self.pitch.refine(path, analysis.correlation)
@@ -196,15 +200,15 @@ class VoicePlan:
         peak = np.clip(peak, 0.01, 0.995)  # -20 dB and 23 dB
         first, second, third = self._harmonics(analysis.low_spectrum, frequency)
         energy = analysis.shape["energy"]
-        loud = energy - max(float(energy.max()), -90 + 40)
+        loud = energy - energy.max()
         rows = {
             **analysis.shape,
             "f0": 12 * np.log2(frequency / 27.5),
             "hnr": 10 * np.log10(peak / (1 - peak)),
             "h1_h2": first - second,
             "h1_h3": first - third,
-            "voiced": (peak > 0.5) & (loud > -35) & (energy > -90),
-            "speech": (loud > -40) & (energy > -90),
+            "voiced": (peak > 0.5) & (loud > -35) & (energy > _QUIETEST),
+            "speech": (loud > -40) & (energy > _QUIETEST),
         }
         return np.stack([rows[name] for name in (*DESCRIPTORS, *FLAGS)]).astype(np.float32)
 
