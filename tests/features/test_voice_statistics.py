@@ -30,7 +30,8 @@ def test_there_are_791_columns_with_names_of_their_own():
 @pytest.mark.parametrize("frames", ["voiced", "speech"])
 def test_columns_are_statistics_of_the_descriptors_over_these_frames(vowel, frames):
     clips = [np.concatenate([noise(3000), vowel(f0, snr=15), noise(3000)]) for f0 in (100, 250)]
-    found = rows(clips, statistics=("mean", "p80-p20", "mean_rise"), delta_width=3)
+    settings = {"statistics": ("mean", "p80-p20", "mean_rise"), "delta_width": 3}
+    found = rows(clips, smoothing=1, **settings)
     voice = VoiceDescriptors()
     sequences = voice.fit_transform(clips)
     names = voice.get_feature_names_out().tolist()
@@ -50,6 +51,14 @@ def test_columns_are_statistics_of_the_descriptors_over_these_frames(vowel, fram
                 assert clip[column] == pytest.approx(value, rel=1e-5, abs=1e-6), column
                 n_compared += 1
     assert n_compared == 2 * 3 * (36 if frames == "voiced" else 20)
+
+
+def test_smoothing_averages_before_statistics_are_taken(vowel):
+    clip = vowel(200, jitter=0.05, snr=10)
+    plain, smooth = rows([clip], smoothing=1)[0], rows([clip], smoothing=5)[0]
+    assert smooth["hnr_voiced_mean"] == pytest.approx(plain["hnr_voiced_mean"], abs=0.2)
+    assert smooth["hnr_voiced_mean_abs_diff"] < plain["hnr_voiced_mean_abs_diff"] / 2
+    assert smooth["voiced_share"] == plain["voiced_share"]
 
 
 def test_rhythm_of_two_vowels(vowel):
@@ -116,6 +125,7 @@ def test_a_ridge_classifier_can_follow(vowel):
         ({"statistics": ("median",)}, "statistics holds 'median', but expected 'mean'"),
         ({"statistics": ()}, "statistics is empty"),
         ({"delta_width": 4}, "delta_width=4 is even"),
+        ({"smoothing": 2}, "smoothing=2 is even"),
     ],
 )
 def test_wrong_parameters(settings, message):
