@@ -34,8 +34,7 @@ class PitchSalience(WaveformTransformer):
     n_lags : int, default=60
         Number of pitches, in equal steps of the logarithm of frequency.
     fmin, fmax : float, default=60.0 and 600.0
-        Pitch of the first and of the last band, in Hz; `fmax` is at most an eighth of
-        `sample_rate`.
+        Pitch of the first and of the last band, in Hz; `fmax` is at most 2000.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 

@@ -131,7 +131,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
     def _plan(self) -> _StackPlan:
         check_params(self)
         names = [name for name, _ in self._parts()]
-        _ = self.sample_rate
+        _ = self.sample_rate  # raises if there are several
         plans = [part._plan() for _, part in self._parts()]
         for name, plan in zip(names, plans, strict=True):
             if not hasattr(plan, "framing"):
