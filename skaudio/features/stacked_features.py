@@ -63,7 +63,13 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
         "n_jobs": [Integral, None],
     }
 
-    def __init__(self, transformers, *, average=1, n_jobs=None):
+    def __init__(
+        self,
+        transformers: list[tuple[str, Any]],
+        *,
+        average: int = 1,
+        n_jobs: int | None = None,
+    ) -> None:
         self.transformers = transformers
         self.average = average
         self.n_jobs = n_jobs

@@ -113,15 +113,15 @@ class VoiceDescriptors(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        hop_length=None,
-        win_length=None,
-        n_lags=60,
-        fmin=60.0,
-        fmax=600.0,
-        n_jobs=None,
-    ):
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        n_lags: int = 60,
+        fmin: float = 60.0,
+        fmax: float = 600.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.hop_length = hop_length
         self.win_length = win_length
