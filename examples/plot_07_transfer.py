@@ -50,7 +50,7 @@ if args.data is None:
     parser.error("pass --data DIR, or set SKAUDIO_DATA")
 
 n_filters, n_mels, seeds = (32, 128, (0, 1, 2)) if args.full else (8, 64, (0,))
-n_epochs, n_folds = (2, 2) if args.quick else (20, 5)
+n_epochs, n_folds = (2, 2) if args.quick else (12, 5)
 modes = ["scratch", "finetune", "last-layer", "adapters"]
 
 # %%

@@ -45,7 +45,7 @@ args = parser.parse_args()
 if args.data is None:
     parser.error("pass --data DIR, or set SKAUDIO_DATA")
 
-n_epochs, n_folds = (2, 2) if args.quick else (20, 5)
+n_epochs, n_folds = (2, 2) if args.quick else (12, 5)
 torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.jobs))
 
 # %%

@@ -533,7 +533,9 @@ def _check_names(names: Any, n_clips: int) -> NDArray[np.str_]:
 def _check_labels(y: Any, source: ClipSource) -> NDArray:
     """Check the labels of all corpora together."""
     if y is None:
-        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
+        raise ValueError(
+            "Training requires y to be passed, but the target y is None. Pass one entry per clip."
+        )
     labels = ClassTarget().check(y)
     if len(labels) != len(source):
         raise ValueError(
