@@ -369,6 +369,11 @@ def size_rule(n_clips: int) -> float:
     -------
     float
 
+    See Also
+    --------
+    skaudio.networks.AdapterResNet : Its ``adapter_l2="size"`` means this.
+    skaudio.estimators.AudioClassifier : Its ``lr_decay="size"`` means this.
+
     References
     ----------
     .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
