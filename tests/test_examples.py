@@ -85,3 +85,23 @@ def test_regression(tmp_path):
         assert float(correlation) > 0.9
         assert float(semitones) < 3
     assert (tmp_path / "results" / "regression.png").exists()
+
+
+@pytest.mark.slow
+def test_transfer(recordings, tmp_path):
+    options = ["--data", recordings, "--quick", "--jobs", 1]
+    table = rows(run(tmp_path, "plot_07_transfer.py", *options))
+    assert len(table) == 16
+    trained = {row[2]: int(row[4].replace(" ", "")) for row in table}
+    assert trained["last-layer"] < trained["adapters"] < trained["finetune"] == trained["scratch"]
+    assert trained["adapters"] < 0.15 * trained["finetune"]
+    assert (tmp_path / "results" / "transfer.png").exists()
+
+
+@pytest.mark.slow
+def test_many_corpora(recordings, tmp_path):
+    options = ["--data", recordings, "--quick", "--jobs", 1]
+    table = rows(run(tmp_path, "plot_08_many_corpora.py", *options))
+    alone, adapters, shared = (int(row[-2].replace(" ", "")) for row in table)
+    assert shared < adapters < alone
+    assert (tmp_path / "results" / "many_corpora.png").exists()
