@@ -68,7 +68,7 @@ def test_mixed_rates_are_refused_where_nothing_is_converted(paths, fast_file):
         loader.transform([*paths, fast_file])
 
 
-@pytest.mark.filterwarnings("ignore:4 of 5 files are converted to 16000")
+@pytest.mark.filterwarnings("ignore:4 of 5 clips are converted to 16000")
 def test_rates_are_converted(paths, fast_file):
     clips = AudioLoader().fit_transform([*paths, fast_file])
     assert [len(clip) for clip in clips] == [8000, 16000, 12000, 4000, 16000]
@@ -141,7 +141,7 @@ def mixed(tmp_path):
 
 
 @pytest.mark.parametrize("pad", [False, True])
-@pytest.mark.filterwarnings("ignore:1 of 4 files are converted to 16000")
+@pytest.mark.filterwarnings("ignore:1 of 4 clips are converted to 16000")
 def test_files_of_all_rates_become_waveforms_of_one(mixed, pad):
     clips = AudioLoader(duration=1.0, pad=pad).fit_transform(mixed)
     tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000) / 2
@@ -158,7 +158,7 @@ def test_upsampling_is_warned_of_once_a_call(mixed, n_jobs):
     with pytest.warns(SkaudioWarning) as caught:
         loader.transform(mixed * 30)
     (warning,) = caught
-    message = "60 of 120 files are converted to 44100 Hz from a lower rate, such as "
+    message = "60 of 120 clips are converted to 44100 Hz from a lower rate, such as "
     assert str(warning.message).startswith(f"{message}{mixed[0]} from 8000 Hz")
     loader.transform(mixed[2:])
 

@@ -389,7 +389,7 @@ class TestSampleRates:
         paths = [str(tmp_path / f"{i}.wav") for i in range(50)]
         for path in paths:
             soundfile.write(path, np.full(400, 0.1), 8000)
-        with pytest.warns(SkaudioWarning, match="50 of 50 files are converted") as caught:
+        with pytest.warns(SkaudioWarning, match="50 of 50 clips are converted") as caught:
             FeatureCache(AudioLoader(), location).fit(paths).transform(paths)
         assert len(caught) == 1
         assert caught[0].filename == __file__
