@@ -134,10 +134,16 @@ class Spectra:
     dtype : type
         ``numpy.float64``, in which librosa computes, or ``numpy.float32``: faster, but its
         rounding hides what is 80 dB below a loud tone.
+    remove_mean : bool, default=False
+        Whether to subtract from each frame its mean, weighted by the window: the windowed frame
+        then has nothing at 0 Hz.
     """
 
-    def __init__(self, window: NDArray[np.float64], dtype: type = np.float64) -> None:
+    def __init__(
+        self, window: NDArray[np.float64], dtype: type = np.float64, *, remove_mean: bool = False
+    ) -> None:
         self._window: NDArray[Any] = window.astype(dtype)
+        self._remove_mean = remove_mean
         self._width = max(_BLOCK_BYTES // self._window.nbytes, 8)
         self._frames: NDArray[Any] = np.empty((self._width, len(window)), dtype=dtype)
         self._power = np.empty((self._width, len(window) // 2 + 1), dtype=np.float32)
@@ -161,6 +167,9 @@ class Spectra:
             block = frames[start : start + self._width]
             count = len(block)
             windowed = np.multiply(block, self._window, out=self._frames[:count])
+            if self._remove_mean:
+                mean = windowed.sum(axis=1, keepdims=True) / self._window.sum()
+                windowed -= mean * self._window
             spectra = rfft(windowed, axis=1, overwrite_x=True)
             # |X|^2 without a square root: real and imaginary parts lie in turn in memory.
             parts = spectra.view(windowed.dtype)
