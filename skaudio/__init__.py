@@ -23,6 +23,7 @@ _HOMES = {
     "MFCC": "skaudio.features",
     "PitchSalience": "skaudio.features",
     "Spectrogram": "skaudio.features",
+    "StackedFeatures": "skaudio.features",
     "TemporalStatistics": "skaudio.features",
     "VoiceDescriptors": "skaudio.features",
     "VoiceStatistics": "skaudio.features",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from skaudio.features import LogMelSpectrogram as LogMelSpectrogram
     from skaudio.features import PitchSalience as PitchSalience
     from skaudio.features import Spectrogram as Spectrogram
+    from skaudio.features import StackedFeatures as StackedFeatures
     from skaudio.features import TemporalStatistics as TemporalStatistics
     from skaudio.features import VoiceDescriptors as VoiceDescriptors
     from skaudio.features import VoiceStatistics as VoiceStatistics

@@ -20,8 +20,12 @@ from skaudio import (
     BandScaler,
     FeatureCache,
     LogMelSpectrogram,
+    PitchSalience,
     Spectrogram,
+    StackedFeatures,
     TemporalStatistics,
+    VoiceDescriptors,
+    VoiceStatistics,
 )
 from skaudio.networks import DiffResNet, MTSNet, SeparableNet
 
@@ -59,7 +63,7 @@ WITHOUT_EXEMPTION = [in_one_batch(AudioClassifier), in_one_batch(AudioRegressor)
 
 EVERY_STATISTIC = (
     "mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
-    "delta",
+    "mean_abs_diff", "mean_rise", "correlation", "p80-p20", "octave1", "octave9", "delta_std",
 )  # fmt: skip
 
 ESTIMATORS = [
@@ -79,9 +83,14 @@ ESTIMATORS = [
     LogMelSpectrogram(),
     MFCC(),
     MFCC(deltas=2),
+    PitchSalience(),
     Spectrogram(),
+    StackedFeatures([("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())]),
     TemporalStatistics(),
     TemporalStatistics(EVERY_STATISTIC),
+    TemporalStatistics(("delta_mean",), delta_width=3),
+    VoiceDescriptors(),
+    VoiceStatistics(),
 ]
 
 

@@ -15,7 +15,7 @@ from scipy.fft import irfft
 from skaudio._validation import Interval
 from skaudio.features._stft import Framing, Spectra
 
-__all__ = ["PITCH_CONSTRAINTS", "PitchPlan", "SalienceOfClips", "best_paths"]
+__all__ = ["PITCH_CONSTRAINTS", "PitchPlan", "SalienceOfClips", "best_paths", "padded_length"]
 
 PITCH_CONSTRAINTS: dict[str, list[Any]] = {
     "sample_rate": [Interval(Real, 0, None, closed="neither")],
@@ -70,9 +70,7 @@ class PitchPlan:
                 f"fmin={fmin:g} and fmax={fmax:g} Hz, but expected fmin < fmax and fmax at most "
                 f"{sample_rate / 8:g} Hz, an eighth of the sample rate."
             )
-        win_length, hop_length = transformer.win_length, transformer.hop_length
-        if win_length is None:
-            win_length = 2 * round(sample_rate / 50)  # 40 ms
+        win_length, hop_length = _win_length(transformer), transformer.hop_length
         if win_length < 2 * sample_rate / fmin:
             raise ValueError(
                 f"win_length={win_length} is shorter than two periods of fmin={fmin:g} Hz, which "
@@ -81,7 +79,7 @@ class PitchPlan:
         if hop_length is None:
             hop_length = round(sample_rate / 100)
         return cls(
-            Framing(_padded_window(win_length, sample_rate / fmin), hop_length, True, "constant"),
+            Framing(_window(win_length, padded_length(transformer)), hop_length, True, "constant"),
             sample_rate / np.geomspace(fmin, fmax, transformer.n_lags),
         )
 
@@ -279,10 +277,21 @@ def best_paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[
     return [found[i] for i in range(len(scores))]
 
 
-def _padded_window(win_length: int, longest_lag: float) -> NDArray[np.float64]:
+def padded_length(transformer: Any) -> int:
+    """Compute the samples of a frame that is zero-padded by more than its longest lag."""
+    longest_lag = int(transformer.sample_rate / transformer.fmin)
+    return 1 << (_win_length(transformer) + longest_lag + 2).bit_length()
+
+
+def _win_length(transformer: Any) -> int:
+    if transformer.win_length is not None:
+        return transformer.win_length
+    return 2 * round(transformer.sample_rate / 50)  # 40 ms, and even
+
+
+def _window(win_length: int, n_fft: int) -> NDArray[np.float64]:
     from librosa.filters import get_window
     from librosa.util import pad_center
 
     window = get_window("hann", win_length, fftbins=True)
-    n_fft = 1 << (win_length + int(longest_lag) + 2).bit_length()
     return pad_center(np.asarray(window, dtype=np.float64), size=n_fft)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,7 @@ class SpectralShape:
     @classmethod
     def of(cls, framing: Framing, sample_rate: float) -> SpectralShape:
         """Prepare the weights for frames of this kind."""
-        hz = np.arange(framing.n_bins) * (sample_rate / framing.n_fft)
+        hz: NDArray[Any] = np.arange(framing.n_bins) * (sample_rate / framing.n_fft)
         hz = hz[hz <= _HIGHEST]
         sums = [np.ones_like(hz), hz / 1e3, (hz / 1e3) ** 2, _between(hz, 50, 1e3),
                 _between(hz, 1e3, 5e3)]  # fmt: skip

@@ -15,7 +15,7 @@ from scipy.fft import rfft
 
 from skaudio._validation import Interval, StrOptions
 
-__all__ = ["FRAMING_CONSTRAINTS", "Framing", "Spectra"]
+__all__ = ["FRAMING_CONSTRAINTS", "Framing", "Spectra", "frame_length"]
 
 FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
     "sample_rate": [Interval(Real, 0, None, closed="neither")],
@@ -31,6 +31,15 @@ FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
 # (0.5 to 2 MiB), where windowing, transform and squares follow each other without a trip to main
 # memory; and calls last long enough (about 1 ms) that threads seldom wait for Python's lock.
 _BLOCK_BYTES = 2**19
+
+
+def frame_length(transformer: Any) -> int:
+    """Return `n_fft` of a transformer, or what it is by default."""
+    if transformer.n_fft is not None:
+        return transformer.n_fft
+    # 25 ms hold at least two periods of a voice of 80 Hz, and speech hardly changes within them.
+    longest = max(ceil(transformer.sample_rate / 40), transformer.win_length or 0, 2)
+    return 1 << (longest - 1).bit_length()
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,12 +66,7 @@ class Framing:
     @classmethod
     def of(cls, transformer: Any) -> Framing:
         """Take the parameters of a transformer; those that are None are chosen as in librosa."""
-        n_fft, win_length = transformer.n_fft, transformer.win_length
-        if n_fft is None:
-            # 25 ms hold at least two periods of a voice of 80 Hz, and speech hardly changes
-            # within them.
-            longest = max(ceil(transformer.sample_rate / 40), win_length or 0, 2)
-            n_fft = 1 << (longest - 1).bit_length()
+        n_fft, win_length = frame_length(transformer), transformer.win_length
         if win_length is None:
             win_length = n_fft
         if win_length > n_fft:
@@ -99,8 +103,12 @@ class Framing:
         """Compute the number of frames of a clip of `n_samples`; at least one."""
         # Frame t covers the samples [t hop, t hop + n_fft) of the padded clip, and is there if
         # t hop + n_fft <= n, so for t = 0 ... floor((n - n_fft) / hop).
-        padded = n_samples + 2 * (self.n_fft // 2) * self.center
-        return 1 + max(padded - self.n_fft, 0) // self.hop_length
+        return 1 + max(n_samples - self.shortest, 0) // self.hop_length
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest clip that fills its first frame, where it is not centred."""
+        return self.n_fft - 2 * (self.n_fft // 2) * self.center
 
     def frames(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cut a waveform into overlapping frames, a view of shape ``(n_frames, n_fft)``."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from skaudio._validation import check_params
 from skaudio.features._base import WaveformTransformer
-from skaudio.features._pitch import PITCH_CONSTRAINTS, PitchPlan, SalienceOfClips
+from skaudio.features._pitch import PITCH_CONSTRAINTS, PitchPlan, SalienceOfClips, padded_length
 
 __all__ = ["PitchSalience"]
 
@@ -70,7 +70,7 @@ class PitchSalience(WaveformTransformer):
     >>> picture.shape
     (60, 51)
     >>> int(picture[:, 25].argmax()), float(np.geomspace(60, 600, 60)[31].round(1))
-    (31, 201.1)
+    (31, 201.2)
     """
 
     _parameter_constraints: dict = {**PITCH_CONSTRAINTS}
@@ -94,6 +94,8 @@ class PitchSalience(WaveformTransformer):
         self.fmax = fmax
         self.n_jobs = n_jobs
 
+    layer_name = "PitchSalience"
+
     def layer_arguments(self) -> dict[str, Any]:
         """Return the arguments with which :class:`skaudio.layers.PitchSalience` computes the same.
 
@@ -108,6 +110,9 @@ class PitchSalience(WaveformTransformer):
             "energy_weights": pitch.energy_weights,
             "floor": pitch.floor,
         }
+
+    def n_filter_values(self) -> int:  # noqa: D102
+        return (padded_length(self) // 2 + 1) * self.n_lags
 
     def _plan(self) -> SalienceOfClips:
         check_params(self)

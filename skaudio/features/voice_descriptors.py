@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -169,7 +169,9 @@ class VoicePlan:
         spectra = Spectra(self.framing.window, np.float32, remove_mean=True)
         analyses = [self._analyse(clip, spectra) for clip in clips]
         preference = np.linspace(0, 0.05, len(self.pitch.lags), dtype=np.float32)
-        paths = best_paths([self.pitch.largest(a.correlation) + preference for a in analyses], step_cost=0.02)
+        paths = best_paths(
+            [self.pitch.largest(a.correlation) + preference for a in analyses], step_cost=0.02
+        )
         return [self._describe(a, path) for a, path in zip(analyses, paths, strict=True)]
 
     def _analyse(self, clip: NDArray[np.float32], spectra: Spectra) -> _Analysis:
@@ -225,9 +227,7 @@ class VoicePlan:
         changes[0] = False
         before = np.concatenate([[0], np.cumsum(changes)])
         middle = np.arange(n_frames) * self.framing.hop_length
-        start, stop = (
-            np.clip(middle + side * win_length // 2, 0, len(clip)) for side in (-1, 1)
-        )
+        start, stop = (np.clip(middle + side * win_length // 2, 0, len(clip)) for side in (-1, 1))
         count = before[stop] - before[start]
         return (count * (self.sample_rate / win_length)).astype(np.float32)
 

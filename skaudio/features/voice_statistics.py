@@ -123,7 +123,7 @@ class VoiceStatistics(WaveformTransformer):
         return _StatisticsPlan(voice, self.statistics, self.delta_width)
 
     def _transform(self, X: Any) -> Clips:
-        return np.stack(super()._transform(X))
+        return np.stack([*super()._transform(X)])
 
     def _band_names(self) -> list[str]:
         blocks = [

@@ -12,6 +12,7 @@ from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
+from skaudio.layers.pitch_salience import PitchSalience
 from skaudio.layers.pooling import AttentionPooling
 from skaudio.layers.precision import LinearHead
 from skaudio.layers.resolution import (
@@ -26,6 +27,7 @@ from skaudio.layers.resolution import (
 )
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
+from skaudio.layers.stacked_features import StackedFeatures
 
 __all__ = [
     "MFCC",
@@ -54,8 +56,10 @@ __all__ = [
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",
+    "PitchSalience",
     "SeparableConv2d",
     "Spectrogram",
+    "StackedFeatures",
     "frame_mask",
     "project_norms",
     "shrink_lengths",

@@ -10,7 +10,7 @@ from skaudio.exceptions import AudioFormatError
 from skaudio.features import TemporalStatistics
 
 EVERY = ("mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
-         "delta")  # fmt: skip
+         "mean_abs_diff")  # fmt: skip
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def column(name, clips):
         ("skewness", lambda x: scipy.stats.skew(x, axis=1)),
         ("kurtosis", lambda x: scipy.stats.kurtosis(x, axis=1, fisher=False)),
         ("slope", lambda x: np.polyfit(np.arange(x.shape[1]), x.T, 1)[0]),
-        ("delta", lambda x: np.abs(np.diff(x, axis=1)).mean(axis=1)),
+        ("mean_abs_diff", lambda x: np.abs(np.diff(x, axis=1)).mean(axis=1)),
     ],
 )
 def test_each_statistic_against_its_reference(ragged, name, reference):

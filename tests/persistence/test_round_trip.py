@@ -28,7 +28,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skaudio
-from skaudio import AudioClassifier, AudioRegressor, LogMelSpectrogram, networks
+from skaudio import MFCC, AudioClassifier, AudioRegressor, LogMelSpectrogram, networks
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Gain, TimeMask
 from skaudio.callbacks import KernelAveraging
@@ -41,6 +41,7 @@ SMALL = {
     "MTSNet": {"n_filters": (2, 2)},
     "SeparableNet": {"n_filters": (2, 4)},
     "AudioLoader": {"sample_rate": 8000},
+    "StackedFeatures": {"transformers": [("mel", LogMelSpectrogram()), ("mfcc", MFCC())]},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
 }
 FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
