@@ -69,7 +69,7 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
     See Also
     --------
     audio_pipeline : A whole recogniser with copies in it.
-    skaudio.augmentation.Speed : Changes the tempo at random, in each epoch of a network's training.
+    skaudio.augmentation.SpeedChange : Changes the tempo at random, in each epoch of a network's training.
     skaudio.features.FeatureCache : In `estimator`, keeps the features of clips and copies.
 
     Notes

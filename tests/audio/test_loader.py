@@ -202,6 +202,30 @@ def test_a_waveform_that_cannot_be_converted_is_named():
         AudioLoader(sample_rate=16000).fit_transform(clips)
 
 
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("array_rate", [12000, 48000])
+def test_plain_waveforms_have_the_rate_that_is_passed(as_array, array_rate):
+    tones = np.sin(np.arange(2 * 6000, dtype=np.float32).reshape(2, 6000) / 9)
+    X = tones if as_array else [*tones]
+    clips = AudioLoader(array_rate=array_rate, sample_rate=array_rate // 3).fit_transform(X)
+    remembering = [Waveform(tone, array_rate) for tone in tones]
+    expected = AudioLoader(sample_rate=array_rate // 3).fit_transform(remembering)
+    np.testing.assert_array_equal(clips, np.stack(expected))
+    assert clips[0].sample_rate == array_rate // 3
+    assert isinstance(clips, np.ndarray) == as_array
+    assert AudioLoader(sample_rate=None, array_rate=array_rate).fit(X).sample_rate_ == array_rate
+
+
+def test_plain_waveforms_of_a_low_rate_draw_one_warning():
+    X = [np.ones(800), Waveform(np.ones(800), 16000), np.ones(80)]
+    loader = AudioLoader(array_rate=8000).fit(X)
+    message = "2 of 2 clips are converted to 16000 Hz from a lower rate, such as .*clip 0.* 8000 Hz"
+    with pytest.warns(SkaudioWarning, match=message) as caught:
+        clips = loader.transform(X)
+    assert len(caught) == 1
+    assert [len(clip) for clip in clips] == [1600, 800, 160]
+
+
 def test_plain_waveforms_are_taken_at_the_rate_of_the_loader():
     clips = AudioLoader(sample_rate=11025).fit_transform([np.ones(5), np.ones(7)])
     assert [clip.sample_rate for clip in clips] == [11025, 11025]

@@ -15,7 +15,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -36,6 +36,11 @@ from skaudio.exceptions import UntrustedFileError
 from skaudio.metrics import unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
+FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
+ESTIMATOR = {
+    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
+    "device": "cpu",
+}  # fmt: skip
 SMALL = {
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,))},
     "MTSNet": {"n_filters": (2, 2)},
@@ -43,12 +48,12 @@ SMALL = {
     "AudioLoader": {"sample_rate": 8000},
     "StackedFeatures": {"transformers": [("mel", LogMelSpectrogram()), ("mfcc", MFCC())]},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
+    "NetworkFeatures": {"estimator": AudioClassifier(**ESTIMATOR)},
+    "SpeedCopies": {
+        "estimator": make_pipeline(FRONTEND, skaudio.TemporalStatistics(), RidgeClassifier()),
+        "speeds": (0.9,),
+    },
 }
-FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
-ESTIMATOR = {
-    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
-    "device": "cpu",
-}  # fmt: skip
 
 
 def public_classes():
