@@ -46,7 +46,10 @@ smile = opensmile.Smile(
     feature_set=opensmile.FeatureSet.ComParE_2016,
     feature_level=opensmile.FeatureLevel.Functionals,
 )
-print("| corpus | UAR | standard error | C | columns | ms of CPU per second |\n|---|---|---|---|---|---|")
+print(
+    "| corpus | UAR | standard error | C | columns | ms of CPU per second |\n"
+    "|---|---|---|---|---|---|"
+)
 for name in args.corpora:
     group, splitter = CORPORA[name]
     clips = load_manifest(args.data / f"{name}.csv")
@@ -59,9 +62,7 @@ for name in args.corpora:
     X = np.nan_to_num(np.stack(rows)).astype(np.float32)
     best = None
     for C in COSTS:
-        model = make_pipeline(
-            StandardScaler(), SVC(kernel="linear", C=C, class_weight="balanced")
-        )
+        model = make_pipeline(StandardScaler(), SVC(kernel="linear", C=C, class_weight="balanced"))
         predicted = cross_val_predict(model, X, y, groups=groups, cv=splitter)
         recall = recall_score(y, predicted, average="macro")
         print(f"<!-- {name}, C={C:g}: {recall:.3f} -->", flush=True)

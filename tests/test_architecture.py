@@ -41,7 +41,8 @@ HOMES = {
     "skops": {"persistence"},
     "safetensors": {"persistence"},
     "torch": {
-        "layers", "losses", "networks", "callbacks", "augmentation", "estimators", "pipelines", "plots",
+        "layers", "losses", "networks", "callbacks", "augmentation", "estimators", "pipelines",
+        "plots",
     },
 }  # fmt: skip
 

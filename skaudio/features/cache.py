@@ -207,8 +207,8 @@ class FeatureCache(ClipTransformer):
         found, damaged = read_all(files)
         if damaged:
             warn(
-                f"FeatureCache: {len(damaged)} files in {self._folder()} are damaged, first that of "
-                f"{damaged[0]}. Their features are computed again."
+                f"FeatureCache: {len(damaged)} files in {self._folder()} are damaged, first that "
+                f"of {damaged[0]}. Their features are computed again."
             )
         missing = {name: file for name, file in files.items() if name not in found}
         if missing:
@@ -261,9 +261,7 @@ class FeatureCache(ClipTransformer):
         made_by = hash_value([FEATURES_VERSION, rates, flatten(self.steps_)], "steps")
         return self._location() / f"features-{made_by}"
 
-    def _compute(
-        self, clips: dict[str, Any], files: dict[str, Path | None]
-    ) -> dict[str, Entry]:
+    def _compute(self, clips: dict[str, Any], files: dict[str, Path | None]) -> dict[str, Entry]:
         """Compute and keep the features of clips that are not there yet."""
         for folder in {file.parent for file in files.values() if file is not None}:
             remove_stale(folder)

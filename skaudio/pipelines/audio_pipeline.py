@@ -183,6 +183,4 @@ def _log_mel() -> LogMelSpectrogram:
 
 
 def _mfcc() -> MFCC:
-    return MFCC(
-        _RATE, n_mfcc=30, n_fft=512, win_length=400, hop_length=_HOP, n_mels=64, fmin=30
-    )
+    return MFCC(_RATE, n_mfcc=30, n_fft=512, win_length=400, hop_length=_HOP, n_mels=64, fmin=30)

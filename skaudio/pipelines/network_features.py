@@ -99,8 +99,8 @@ class NetworkFeatures(
         inner = self.estimator.estimator if is_frozen else self.estimator
         if not isinstance(inner, (AudioClassifier, AudioRegressor)):
             raise TypeError(
-                f"estimator is {self.estimator!r}, but expected an AudioClassifier or AudioRegressor, "
-                "or one of them in a FrozenEstimator. Put steps before it in a Pipeline before "
+                f"estimator is {self.estimator!r}, but expected an AudioClassifier or "
+                "AudioRegressor, or one of them in a FrozenEstimator. Put steps before it in a Pipeline before "
                 "this transformer."
             )
         if is_frozen:

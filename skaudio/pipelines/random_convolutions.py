@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise, product
 from numbers import Integral
 from typing import Any, Self
@@ -309,7 +309,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
                 yield part, batch
 
     def _respond(self, bank: int, batch: Tensor) -> Tensor:
-        """Convolve a batch (clip, 1, band, frame) with a bank; give (clip, kernel, place, frame)."""
+        """Convolve (clip, 1, band, frame) with a bank, to (clip, kernel, place, frame)."""
         kernels, dilation = torch.from_numpy(self.kernels_[bank]), self.dilations_[bank]
         _, height, length = kernels.shape
         return conv2d(
@@ -327,7 +327,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
 
 def _pool(response: Tensor, threshold: Tensor) -> Tensor:
-    """Reduce the frames to four numbers: (clip, kernel, place, frame) to (clip, 4, kernel, place)."""
+    """Reduce (clip, kernel, place, frame) to four numbers, (clip, 4, kernel, place)."""
     over = response - threshold
     return torch.stack(
         [
@@ -361,7 +361,7 @@ def _interpolate(coarse: NDArray[np.float64], height: int) -> NDArray[np.float64
     return coarse[:, below] * (1 - share) + coarse[:, above] * share
 
 
-def _some_clips(clips: Clips, rng: np.random.RandomState) -> Sequence[NDArray[np.float32]]:
+def _some_clips(clips: Clips, rng: np.random.RandomState) -> Clips:
     """Draw clips at random until they have as many frames as thresholds are learned from."""
     chosen, n_frames = [], 0
     for place in rng.permutation(len(clips)):

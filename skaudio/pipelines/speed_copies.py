@@ -38,7 +38,7 @@ def _estimator_has(method: str) -> Callable[[Any], bool]:
 
 
 class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
-    """Fit an estimator on clips and on copies of them at other speeds; predict on clips as they are.
+    """Fit an estimator on clips and on copies of them at other speeds.
 
     Speakers differ in tempo and in the length of their vocal tract. A copy that is played faster
     by resampling is shorter and has all frequencies raised by the same factor, as a smaller
@@ -69,7 +69,7 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
     See Also
     --------
     audio_pipeline : A whole recogniser with copies in it.
-    skaudio.augmentation.SpeedChange : Changes the tempo at random, in each epoch of a network's training.
+    skaudio.augmentation.SpeedChange : Changes speed at random, in a network's training.
     skaudio.features.FeatureCache : In `estimator`, keeps the features of clips and copies.
 
     Notes
@@ -271,7 +271,7 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
 
     def _check_speeds(self) -> list[Fraction]:
         for speed in self.speeds:
-            if not isinstance(speed, Real) or not _SLOWEST <= speed <= _FASTEST:
+            if not isinstance(speed, Real) or not _SLOWEST <= float(speed) <= _FASTEST:
                 raise ValueError(
                     f"speeds holds {speed!r}, but expected numbers from {_SLOWEST} to {_FASTEST}, "
                     "such as 1.08 for a copy that is 8% faster."

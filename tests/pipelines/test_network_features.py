@@ -100,8 +100,9 @@ def test_groups_and_weights_are_passed_on(clips):
     passed = NetworkFeatures(inner).fit(X, y, sample_weight=weight, groups=groups)
     np.testing.assert_array_equal(passed.transform(X), direct)
     with config_context(enable_metadata_routing=True):
-        model = make_pipeline(NetworkFeatures(inner), RidgeClassifier().set_fit_request(
-            sample_weight=False))
+        model = make_pipeline(
+            NetworkFeatures(inner), RidgeClassifier().set_fit_request(sample_weight=False)
+        )
         model.fit(X, y, sample_weight=weight, groups=groups)
     np.testing.assert_array_equal(model[:-1].transform(X), direct)
 

@@ -9,8 +9,13 @@ from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict,
 from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVC
 
-from skaudio import AudioClassifier, AudioLoader, FeatureCache, LogMelSpectrogram
-from skaudio import TemporalStatistics
+from skaudio import (
+    AudioClassifier,
+    AudioLoader,
+    FeatureCache,
+    LogMelSpectrogram,
+    TemporalStatistics,
+)
 from skaudio.audio import Waveform
 from skaudio.datasets import make_tones
 from skaudio.exceptions import AudioFormatError, SkaudioWarning
