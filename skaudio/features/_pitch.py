@@ -15,7 +15,14 @@ from scipy.fft import irfft
 from skaudio._validation import Interval
 from skaudio.features._stft import Framing, Spectra
 
-__all__ = ["PITCH_CONSTRAINTS", "PitchPlan", "SalienceOfClips", "best_paths", "padded_length"]
+__all__ = [
+    "NOISE_FLOOR",
+    "PITCH_CONSTRAINTS",
+    "PitchPlan",
+    "SalienceOfClips",
+    "best_paths",
+    "padded_length",
+]
 
 PITCH_CONSTRAINTS: dict[str, list[Any]] = {
     "sample_rate": [Interval(Real, 0, None, closed="neither")],
@@ -185,6 +192,11 @@ class PitchPlan:
         is_peak = (top >= before) & (top >= after) & (curvature < 0)
         shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=is_peak)
         return (place[:, 0] + first + shift) / 2, np.minimum(top + slope * shift / 2, 1)
+
+    @property
+    def n_half_samples(self) -> int:
+        """Number of lags of :meth:`correlation`."""
+        return len(self._half_samples[1])
 
     @cached_property
     def _half_samples(self) -> tuple[int, NDArray[np.float32]]:

@@ -8,31 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skaudio.features._pitch import NOISE_FLOOR
 from skaudio.features._stft import Framing
 
-__all__ = ["NOISE_FLOOR", "SpectralShape"]
+__all__ = ["SpectralShape"]
 
-# Power of the noise of 16 bits, (2^-15)^2 / 12 = 8e-11, rounded.
-NOISE_FLOOR = 1e-10
-
-_HIGHEST = 8000.0
+# Below 50 Hz there is no voice, but there is what removing a frame's mean leaves behind: almost
+# nothing, whose logarithm would bend every line through the levels. The main lobe of a Hann window
+# of 40 ms reaches as far.
+_LOWEST, _HIGHEST = 50.0, 8000.0
 
 
 @dataclass(frozen=True, eq=False)
 class SpectralShape:
-    """Describe spectra from 0 to 8 kHz, whatever the sample rate.
+    """Describe spectra from 50 Hz to 8 kHz, whatever the sample rate.
 
     Parameters
     ----------
     frequencies : ndarray of shape (n_bins,)
-        In Hz, up to 8000.
+        In Hz, from 0 to 8000.
     power_weights : ndarray of shape (n_bins, 5)
-        For the sums of power that are needed: all of it, times f, times f^2 (f in kHz), 50 to
-        1000 Hz, 1 to 5 kHz.
+        For the sums of power that are needed: all of it, times f, times f^2 (f in kHz), up to
+        1 kHz, 1 to 5 kHz.
     level_weights : ndarray of shape (n_bins, 3)
-        For the mean level, and for the slopes at 0 to 500 and 500 to 1500 Hz.
+        For the mean level, and for the slopes up to 500 and at 500 to 1500 Hz.
     scale : float
-        Makes the mean of a spectrum's bins the mean square of its frame.
+        Makes the sum of a spectrum's bins the mean square of its frame.
     """
 
     frequencies: NDArray[np.float32]
@@ -45,19 +46,24 @@ class SpectralShape:
         """Prepare the weights for frames of this kind."""
         hz: NDArray[Any] = np.arange(framing.n_bins) * (sample_rate / framing.n_fft)
         hz = hz[hz <= _HIGHEST]
-        sums = [np.ones_like(hz), hz / 1e3, (hz / 1e3) ** 2, _between(hz, 50, 1e3),
-                _between(hz, 1e3, 5e3)]  # fmt: skip
-        lines = [np.ones_like(hz) / len(hz), _slope(hz, 0, 500), _slope(hz, 500, 1500)]
+        ranges = [(_LOWEST, np.inf), (_LOWEST, 1e3), (1e3, 5e3)]
+        everything, low, high = (((hz >= a) & (hz < b)).astype(np.float64) for a, b in ranges)
+        khz = everything * hz / 1e3
+        sums = [everything, khz, khz**2, low, high]
+        lines = [everything / everything.sum(), _slope(hz, _LOWEST, 500), _slope(hz, 500, 1500)]
+        # Parseval: sum_t (w x)^2 = 2 / n_fft sum_k |X_k|^2, but for the outermost bins.
+        scale = 2 / (framing.n_fft * float(np.square(framing.window).sum()))
         return cls(
             hz.astype(np.float32),
             np.stack(sums, axis=1).astype(np.float32),
             np.stack(lines, axis=1).astype(np.float32),
-            1 / float(np.square(framing.window).sum()),
+            scale,
         )
 
     def spectrum(self, power: NDArray[np.float32]) -> NDArray[np.float32]:
         """Scale spectra ``(n_frames, n_all_bins)``, cut them at 8 kHz, and add the noise floor."""
-        return power[:, : len(self.frequencies)] * np.float32(self.scale) + np.float32(NOISE_FLOOR)
+        n_bins = len(self.frequencies)
+        return power[:, :n_bins] * np.float32(self.scale) + np.float32(NOISE_FLOOR / n_bins)
 
     def describe(
         self,
@@ -83,28 +89,28 @@ class SpectralShape:
         total, first, second, low, high = (spectrum @ self.power_weights).T
         level, slope_low, slope_middle = (decibels @ self.level_weights).T
         centroid = first / total
-        two_khz, five_khz = np.searchsorted(self.frequencies, [2000, 5000], side="right")
-        cumulative = np.cumsum(spectrum, axis=1)
+        lowest, two_khz, five_khz = np.searchsorted(self.frequencies, [_LOWEST, 2000, 5000])
+        voice = self.frequencies[lowest:]
+        cumulative = np.cumsum(spectrum[:, lowest:], axis=1)
         rolloffs = {
-            f"rolloff_{share}": self.frequencies[
+            f"rolloff_{share}": voice[
                 (cumulative >= share / 100 * cumulative[:, -1:]).argmax(axis=1)
             ]
             for share in (25, 50, 75, 90)
         }
-        n_bins = len(self.frequencies)
         return {
-            "energy": 10 * np.log10(total / n_bins),
+            "energy": 10 * np.log10(total),
             "centroid": 1e3 * centroid,
             # Rounding can leave a line spectrum a variance just below 0.
             "spread": 1e3 * np.sqrt(np.maximum(second / total - centroid**2, 0)),
             **rolloffs,
             "alpha_ratio": 10 * np.log10(low / high),
-            "hammarberg": decibels[:, :two_khz].max(axis=1)
+            "hammarberg": decibels[:, lowest:two_khz].max(axis=1)
             - decibels[:, two_khz:five_khz].max(axis=1),
-            "flux": _flux(decibels, level, before),
-            "slope_0_500": slope_low,
+            "flux": _flux(decibels[:, lowest:], level, None if before is None else before[lowest:]),
+            "slope_50_500": slope_low,
             "slope_500_1500": slope_middle,
-            "flatness": level - 10 * np.log10(total / n_bins),
+            "flatness": level - 10 * np.log10(total / len(voice)),
         }
 
 
@@ -118,10 +124,6 @@ def _flux(
     square = np.einsum("fb,fb->f", change, change) / change.shape[1]
     step = np.diff(level, prepend=first.mean(axis=1))
     return np.sqrt(np.maximum(square - step**2, 0))
-
-
-def _between(hz: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
-    return ((hz >= low) & (hz < high)).astype(np.float64)
 
 
 def _slope(hz: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

@@ -59,6 +59,10 @@ class _Frames:
         return self.centred / std[:, np.newaxis]
 
     @cached_property
+    def standardised_square(self) -> NDArray[np.float64]:
+        return np.square(self.standardised)
+
+    @cached_property
     def centred_times(self) -> NDArray[np.float64]:
         return self.times - self.times.mean()
 
@@ -117,8 +121,8 @@ _STATISTICS: dict[str, Callable[[_Frames], NDArray[np.float64]]] = {
     "std": lambda frames: frames.std,
     "min": lambda frames: frames.exact.min(axis=1),
     "max": lambda frames: frames.exact.max(axis=1),
-    "skewness": lambda frames: (frames.standardised**3).mean(axis=1),
-    "kurtosis": lambda frames: np.square(np.square(frames.standardised)).mean(axis=1),
+    "skewness": lambda frames: (frames.standardised_square * frames.standardised).mean(axis=1),
+    "kurtosis": lambda frames: np.square(frames.standardised_square).mean(axis=1),
     "slope": _slope,
     "correlation": _correlation,
     "mean_abs_diff": lambda f: np.abs(f.steps).sum(axis=1) / max(f.steps.shape[1], 1),

@@ -20,10 +20,13 @@ __all__ = ["VoiceDescriptors", "VoicePlan"]
 
 DESCRIPTORS = (
     "f0", "hnr", "energy", "centroid", "spread", "rolloff_25", "rolloff_50", "rolloff_75",
-    "rolloff_90", "alpha_ratio", "hammarberg", "flux", "slope_0_500", "slope_500_1500", "flatness",
+    "rolloff_90", "alpha_ratio", "hammarberg", "flux", "slope_50_500", "slope_500_1500", "flatness",
     "zero_crossings", "h1_h2", "h1_h3",
 )  # fmt: skip
 FLAGS = ("voiced", "speech")
+
+# In dB, 10 above the noise floor. A silent clip, whose loudest frame is noise, has no speech.
+_QUIETEST = -90
 
 
 class VoiceDescriptors(WaveformTransformer):
@@ -36,14 +39,14 @@ class VoiceDescriptors(WaveformTransformer):
     - "f0": fundamental frequency in semitones above 27.5 Hz, by autocorrelation and the most
       plausible path through time; in a frame that is not voiced, where that path passes it;
     - "hnr": harmonics-to-noise ratio in dB, -20 to 23;
-    - "energy": mean power in dB, 0 that of a waveform whose mean square is 1;
+    - "energy": power from 50 Hz to 8 kHz in dB, 0 where the mean square is 1;
     - "centroid", "spread": mean and deviation of frequency, weighted by power, in Hz;
     - "rolloff_25" to "rolloff_90": frequency below which so many percent of the power lie, in Hz;
-    - "alpha_ratio": power at 50 to 1000 Hz over that at 1 to 5 kHz, in dB;
+    - "alpha_ratio": power at 50 to 1000 Hz over power at 1 to 5 kHz, in dB;
     - "hammarberg": largest level below 2 kHz minus largest level at 2 to 5 kHz, in dB;
     - "flux": root mean square change of the spectrum in dB from the frame before, its mean level
       left aside; 0 in the first frame;
-    - "slope_0_500", "slope_500_1500": of the line fitted to the spectrum there, in dB per kHz;
+    - "slope_50_500", "slope_500_1500": of the line fitted to the levels there, in dB per kHz;
     - "flatness": geometric over arithmetic mean of the power spectrum, in dB, 0 for a flat one;
     - "zero_crossings": changes of sign per second, the clip's mean left aside;
     - "h1_h2", "h1_h3": level of the first harmonic minus that of the second and third, in dB;
@@ -51,13 +54,14 @@ class VoiceDescriptors(WaveformTransformer):
       35 dB of the clip's largest; else 0;
     - "speech": 1 where the energy is within 40 dB of the clip's largest; else 0.
 
-    Neither "voiced" nor "speech" are frames under -90 dB.
+    Neither "voiced" nor "speech" are frames under -90 dB. Spectra are described from 50 Hz to
+    8 kHz, whatever the sample rate.
 
     Parameters
     ----------
     sample_rate : float, default=16000
-        Of the waveforms, in Hz, at least 16000; spectra are described up to 8 kHz. Loaded clips
-        that remember another rate are refused.
+        Of the waveforms, in Hz, at least 16000. Loaded clips that remember another rate are
+        refused.
     hop_length : int, optional
         Samples from one frame to the next; 10 ms if None. Frame t is centred on sample
         ``t * hop_length``.
@@ -176,18 +180,19 @@ class VoicePlan:
 
     def _analyse(self, clip: NDArray[np.float32], spectra: Spectra) -> _Analysis:
         frames, shape = self.framing.frames(clip), self._shape
-        correlation, low, rows = [], [], []
-        last = None
-        for _, power in spectra.blocks(frames):
-            correlation.append(self.pitch.correlation(power.T))
+        correlation = np.empty((len(frames), self.pitch.n_half_samples), dtype=np.float32)
+        low = np.empty((len(frames), self._n_low_bins), dtype=np.float32)
+        rows, last = [], None
+        for where, power in spectra.blocks(frames):
+            correlation[where] = self.pitch.correlation(power.T)
             spectrum = shape.spectrum(power.T)
             decibels = 10 * np.log10(spectrum)
             rows.append(shape.describe(spectrum, decibels, last))
-            low.append(decibels[:, : self._n_low_bins].copy())
+            low[where] = decibels[:, : self._n_low_bins]
             last = decibels[-1]
         described = {name: np.concatenate([row[name] for row in rows]) for name in rows[0]}
         described["zero_crossings"] = self._zero_crossings(clip, len(frames))
-        return _Analysis(np.concatenate(correlation), np.concatenate(low), described)
+        return _Analysis(correlation, low, described)
 
     def _describe(self, analysis: _Analysis, path: NDArray[np.intp]) -> NDArray[np.float32]:
         period, peak = self.pitch.refine(path, analysis.correlation)
@@ -195,15 +200,15 @@ class VoicePlan:
         peak = np.clip(peak, 0.01, 0.995)  # -20 dB and 23 dB
         first, second, third = self._harmonics(analysis.low_spectrum, frequency)
         energy = analysis.shape["energy"]
-        loud = energy - max(float(energy.max()), -90 + 40)
+        loud = energy - energy.max()
         rows = {
             **analysis.shape,
             "f0": 12 * np.log2(frequency / 27.5),
             "hnr": 10 * np.log10(peak / (1 - peak)),
             "h1_h2": first - second,
             "h1_h3": first - third,
-            "voiced": (peak > 0.5) & (loud > -35) & (energy > -90),
-            "speech": (loud > -40) & (energy > -90),
+            "voiced": (peak > 0.5) & (loud > -35) & (energy > _QUIETEST),
+            "speech": (loud > -40) & (energy > _QUIETEST),
         }
         return np.stack([rows[name] for name in (*DESCRIPTORS, *FLAGS)]).astype(np.float32)
 

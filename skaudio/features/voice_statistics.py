@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from skaudio._validation import Clips, Interval, check_params
 from skaudio.features._base import WaveformTransformer
@@ -55,6 +56,9 @@ class VoiceStatistics(WaveformTransformer):
         the percentiles 5, 20, 50, 80 and 95, the ranges from 20 to 80 and from 5 to 95, mean
         absolute and mean rising difference of neighbouring frames, correlation with time,
         skewness and kurtosis.
+    smoothing : int, default=3
+        Frames, this one in their middle, that each descriptor is averaged over before statistics
+        are taken, odd; 1 averages none. At a clip's ends the outermost frame is repeated.
     delta_width : int, default=5
         Frames that a slope is estimated from, odd and at least 3.
     hop_length, win_length, n_lags, fmin, fmax
@@ -88,6 +92,7 @@ class VoiceStatistics(WaveformTransformer):
     _parameter_constraints: dict = {
         **PITCH_CONSTRAINTS,
         "statistics": [tuple, list],
+        "smoothing": [Interval(Integral, 1, None, closed="left")],
         "delta_width": [Interval(Integral, 3, None, closed="left")],
     }
 
@@ -96,6 +101,7 @@ class VoiceStatistics(WaveformTransformer):
         sample_rate=16000,
         *,
         statistics=_STATISTICS,
+        smoothing=3,
         delta_width=5,
         hop_length=None,
         win_length=None,
@@ -106,6 +112,7 @@ class VoiceStatistics(WaveformTransformer):
     ):
         self.sample_rate = sample_rate
         self.statistics = statistics
+        self.smoothing = smoothing
         self.delta_width = delta_width
         self.hop_length = hop_length
         self.win_length = win_length
@@ -117,10 +124,13 @@ class VoiceStatistics(WaveformTransformer):
     def _plan(self) -> _StatisticsPlan:
         check_params(self)
         check_statistics(self.statistics)
-        if self.delta_width % 2 == 0:
-            raise ValueError(f"delta_width={self.delta_width} is even, but expected an odd number.")
+        for name in ("smoothing", "delta_width"):
+            if getattr(self, name) % 2 == 0:
+                raise ValueError(
+                    f"{name}={getattr(self, name)} is even, but expected an odd number."
+                )
         voice = VoicePlan(PitchPlan.of(self), self.sample_rate)
-        return _StatisticsPlan(voice, self.statistics, self.delta_width)
+        return _StatisticsPlan(voice, self.statistics, self.smoothing, self.delta_width)
 
     def _transform(self, X: Any) -> Clips:
         return np.stack([*super()._transform(X)])
@@ -145,6 +155,7 @@ class VoiceStatistics(WaveformTransformer):
 class _StatisticsPlan:
     voice: VoicePlan
     statistics: Sequence[str]
+    smoothing: int
     delta_width: int
 
     def __call__(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
@@ -152,6 +163,7 @@ class _StatisticsPlan:
 
     def _row(self, sequences: NDArray[np.float32]) -> NDArray[np.float32]:
         descriptors, flags = sequences[: len(DESCRIPTORS)], sequences[len(DESCRIPTORS) :]
+        descriptors = uniform_filter1d(descriptors, self.smoothing, axis=1, mode="nearest")
         voiced, speech = (np.flatnonzero(flag) for flag in flags)
         slopes = deltas(descriptors, self.delta_width)
         moving = [DESCRIPTORS.index(name) for name in _MOVING_IN_SPEECH]

@@ -28,7 +28,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skaudio
-from skaudio import MFCC, AudioClassifier, AudioRegressor, LogMelSpectrogram, networks
+from skaudio import (
+    MFCC,
+    AudioClassifier,
+    AudioRegressor,
+    LogMelSpectrogram,
+    PitchSalience,
+    Spectrogram,
+    StackedFeatures,
+    networks,
+)
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Gain, TimeMask
 from skaudio.callbacks import KernelAveraging
@@ -131,6 +140,17 @@ def test_every_public_class(kind, clips, tmp_path, monkeypatch):
     assert type(loaded) is kind
     assert hash_value(loaded.get_params()) == hash_value(unfitted.get_params())
     model = fit(unfitted, *clips)
+    assert_same(round_trip(model, tmp_path), model, clips[0])
+
+
+@pytest.mark.parametrize(
+    "frontend",
+    [LogMelSpectrogram(), MFCC(deltas=1), PitchSalience(), Spectrogram(), StackedFeatures(
+        [("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())], average=2)],
+    ids=lambda frontend: type(frontend).__name__,
+)  # fmt: skip
+def test_every_front_end(frontend, clips, tmp_path):
+    model = AudioClassifier(**ESTIMATOR | {"frontend": frontend, "max_epochs": 1}).fit(*clips)
     assert_same(round_trip(model, tmp_path), model, clips[0])
 
 
