@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from skaudio.pipelines import NetworkFeatures as NetworkFeatures
     from skaudio.pipelines import RandomConvolutions as RandomConvolutions
     from skaudio.pipelines import SpeedCopies as SpeedCopies
-    from skaudio.pipelines import audio_pipeline as audio_pipeline
+    from skaudio.pipelines.audio_pipeline import audio_pipeline as audio_pipeline
 
 
 def __getattr__(name: str) -> Any:
