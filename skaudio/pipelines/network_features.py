@@ -100,8 +100,8 @@ class NetworkFeatures(
         if not isinstance(inner, (AudioClassifier, AudioRegressor)):
             raise TypeError(
                 f"estimator is {self.estimator!r}, but expected an AudioClassifier or "
-                "AudioRegressor, or one of them in a FrozenEstimator. Put steps before it in a Pipeline before "
-                "this transformer."
+                "AudioRegressor, or one of them in a FrozenEstimator. Put steps before it in a "
+                "Pipeline before this transformer."
             )
         if is_frozen:
             check_is_fitted(inner)
