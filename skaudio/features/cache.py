@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import warnings
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
@@ -31,7 +32,7 @@ from skaudio._validation import (
     remembered_rates,
 )
 from skaudio.audio import AudioLoader, Waveform, warn_of_upsampling
-from skaudio.exceptions import AudioFormatError, SampleRateError, warn
+from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning, warn
 from skaudio.features._base import ClipTransformer, WaveformTransformer
 from skaudio.features._cached_features import (
     Entry,
@@ -172,7 +173,7 @@ class FeatureCache(ClipTransformer):
         if holds_paths(X):
             _fit_to_files(self.steps_, check_paths(X))
         else:
-            self.steps_.fit(X, y)
+            _fit_to_clips(self.steps_, X, y)
         _check_rates(self.steps_)
         for loader in loaders(self.steps_):
             loader.set_params(on_error="stop", verbose=0)  # the cache does both itself
@@ -331,6 +332,21 @@ def _check_rates(steps: Any) -> None:
                     f"{type(features).__name__} is set to sample_rate={rates[1]:g}. Set both to "
                     f"one rate, as in AudioLoader(sample_rate={rates[1]:g})."
                 )
+
+
+def _fit_to_clips(steps: Any, X: Any, y: Any) -> None:
+    """Let the first step check all clips, and the others learn from what it makes of one."""
+    first, *others = flatten(steps) or [None]
+    if not isinstance(first, (AudioLoader, WaveformTransformer)):
+        steps.fit(X, y)
+        return
+    first.fit(X, y)
+    one = X[:1] if hasattr(X, "__getitem__") else np.asarray(X)[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkaudioWarning)  # `transform` warns of all clips
+        for step, following in pairwise([first, *others]):
+            one = step.transform(one)
+            following.fit(one)
 
 
 def _fit_to_files(steps: Any, paths: list[str]) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn import get_config
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
-from sklearn.utils import Bunch, get_tags
+from sklearn.utils import Bunch, check_consistent_length, get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -137,10 +137,13 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
         AudioFormatError
             If a clip is not a waveform or a file that can be read.
         ValueError
-            If a speed is out of range, or as the estimator's `fit` does.
+            If a speed is out of range, `y` has another length than `X`, or as the estimator's
+            `fit` does.
         """
         ratios = self._check_speeds()
         clips = self._check_clips(X, reset=True)
+        if y is not None:
+            check_consistent_length(clips, y)
         n_clips = len(clips)
         copies = [_at_speed(clip, ratio) for ratio in ratios for clip in clips]
         self.n_copies_ = len(copies)

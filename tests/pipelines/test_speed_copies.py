@@ -264,6 +264,11 @@ def test_impossible_speeds(clips, speed):
         SpeedCopies(Diary(), speeds=[speed]).fit(*clips)
 
 
+def test_labels_of_other_clips(clips):
+    with pytest.raises(ValueError, match=r"inconsistent numbers of samples: \[24, 23\]"):
+        SpeedCopies(Diary()).fit(clips[0], clips[1][1:])
+
+
 def test_the_shortest_clips():
     seen = SpeedCopies(Diary(), speeds=(0.5, 2.0)).fit([[0.5], [0.1, 0.2]], [0, 1]).estimator_.X_
     assert [len(clip) for clip in seen] == [1, 2, 2, 4, 1, 1]
