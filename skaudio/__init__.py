@@ -17,6 +17,7 @@ _HOMES = {
     "AudioClassifier": "skaudio.estimators",
     "AudioRegressor": "skaudio.estimators",
     "AudioLoader": "skaudio.audio",
+    "MultiCorpusClassifier": "skaudio.estimators",
     "BandScaler": "skaudio.features",
     "FeatureCache": "skaudio.features",
     "LogMelSpectrogram": "skaudio.features",
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from skaudio.audio import AudioLoader as AudioLoader
     from skaudio.estimators import AudioClassifier as AudioClassifier
     from skaudio.estimators import AudioRegressor as AudioRegressor
+    from skaudio.estimators import MultiCorpusClassifier as MultiCorpusClassifier
     from skaudio.features import MFCC as MFCC
     from skaudio.features import BandScaler as BandScaler
     from skaudio.features import FeatureCache as FeatureCache

@@ -12,7 +12,14 @@ from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
 from skaudio._validation import check_sample_weight
 
-__all__ = ["ccc_scorer", "concordance_correlation", "uar_scorer", "unweighted_average_recall"]
+__all__ = [
+    "ccc_scorer",
+    "concordance_correlation",
+    "uar_by_corpus",
+    "uar_by_corpus_scorer",
+    "uar_scorer",
+    "unweighted_average_recall",
+]
 
 
 def unweighted_average_recall(
@@ -66,6 +73,80 @@ def unweighted_average_recall(
     right = np.bincount(position, weights=weight * (truth == answer))
     present = total > 0
     return float(np.mean(right[present] / total[present]))
+
+
+def uar_by_corpus(y_true: ArrayLike, y_pred: ArrayLike, corpus: ArrayLike) -> dict[str, float]:
+    """Compute the unweighted average recall of each corpus.
+
+    Parameters
+    ----------
+    y_true, y_pred : array-like of shape (n_clips,)
+        True and predicted labels.
+    corpus : array-like of shape (n_clips,)
+        Name of the corpus that each clip is of.
+
+    Returns
+    -------
+    dict of str to float
+        In [0, 1], by the corpora's names, sorted.
+
+    Raises
+    ------
+    ValueError
+        If the arrays differ in length or are empty.
+
+    See Also
+    --------
+    uar_by_corpus_scorer : The mean over corpora as a scorer, for ``scoring=``.
+    unweighted_average_recall : Of all clips together.
+
+    Examples
+    --------
+    >>> from skaudio.metrics import uar_by_corpus
+    >>> uar_by_corpus(["calm", "angry", "dog"], ["calm", "calm", "dog"], ["de", "de", "esc"])
+    {'de': 0.5, 'esc': 1.0}
+    """
+    truth, answer, names = column_or_1d(y_true), column_or_1d(y_pred), column_or_1d(corpus)
+    check_consistent_length(truth, answer, names)
+    return {
+        str(name): unweighted_average_recall(truth[names == name], answer[names == name])
+        for name in np.unique(names)
+    }
+
+
+def uar_by_corpus_scorer(estimator: Any, X: Any, y: ArrayLike) -> float:
+    """Score a classifier by the mean over corpora of their unweighted average recall.
+
+    A scorer, for ``scoring=``.
+
+    Parameters
+    ----------
+    estimator : fitted classifier
+    X : DataFrame
+        Clips, with the column ``corpus``.
+    y : array-like of shape (n_clips,)
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    ValueError
+        If `X` has no such column.
+
+    See Also
+    --------
+    uar_by_corpus : The recall of each corpus.
+    skaudio.estimators.MultiCorpusClassifier : Takes such clips.
+    """
+    if "corpus" not in getattr(X, "columns", ()):
+        raise ValueError(
+            f"X is a {type(X).__name__} without a column 'corpus', but the score is a mean over "
+            "corpora. Pass a DataFrame that has one, or scoring='balanced_accuracy'."
+        )
+    recalls = uar_by_corpus(y, estimator.predict(X), X["corpus"])
+    return float(np.mean(list(recalls.values())))
 
 
 def concordance_correlation(

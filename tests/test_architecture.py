@@ -187,7 +187,7 @@ def sections(docstring):
 
 def public_objects():
     """Find the classes and functions that users import; constants have no docstring."""
-    for name in PUBLIC:
+    for name in (*PUBLIC, "exceptions"):
         module = pkgutil.resolve_name(f"skaudio.{name}")
         for public in module.__all__:
             thing = getattr(module, public)

@@ -10,6 +10,7 @@ from torch import Tensor
 from skaudio._validation import Interval
 from skaudio.augmentation._base import BaseAugmentation, Draws
 from skaudio.layers.masking import frame_mask
+from skaudio.layers.precision import at_least_float32
 
 __all__ = ["FrequencyMask", "TimeMask", "fill_with_mean", "mask_ranges"]
 
@@ -187,7 +188,7 @@ def fill_with_mean(x: Tensor, masked: Tensor, lengths: Tensor) -> Tensor:
     # normalised them yet would see the loudest sound. SpecAugment's features have mean zero.
     # In float32 at least, as bfloat16 has no more than two decimal digits.
     real = frame_mask(lengths, x.shape[-1])
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    exact = x.to(at_least_float32(x.dtype))
     count = lengths.clamp(min=1)[:, None, None, None] * x.shape[-2]
-    mean = torch.where(real, wide, 0).sum((-2, -1), keepdim=True) / count
-    return torch.where(masked, mean, wide)
+    mean = torch.where(real, exact, 0).sum((-2, -1), keepdim=True) / count
+    return torch.where(masked, mean, exact)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -62,7 +63,7 @@ class AdditiveNoise(BaseAugmentation):
         self,
         snr_db: tuple[float, float] = (10.0, 30.0),
         *,
-        color: str = "white",
+        color: Literal["white", "pink", "brown"] = "white",
         probability: float = 1.0,
     ) -> None:
         self.snr_db = snr_db
@@ -86,9 +87,9 @@ def add_at_snr(x: Tensor, noise: Tensor, snr_db: Tensor, lengths: Tensor) -> Ten
     # g = sqrt(P_x / P_noise * 10 ** (-snr_db / 10)). Powers are means over the clip's own samples:
     # padding would lower P_x, but not P_noise.
     real = frame_mask(lengths, x.shape[-1])[:, 0, 0]
-    wide = x.to(noise.dtype)
-    ratio = _power(wide, real) / _power(noise, real).clamp(min=torch.finfo(noise.dtype).tiny)
-    return wide + torch.sqrt(ratio * torch.pow(10, -snr_db / 10))[:, None] * noise
+    exact = x.to(noise.dtype)
+    ratio = _power(exact, real) / _power(noise, real).clamp(min=torch.finfo(noise.dtype).tiny)
+    return exact + torch.sqrt(ratio * torch.pow(10, -snr_db / 10))[:, None] * noise
 
 
 def color_noise(white: Tensor, exponent: int) -> Tensor:

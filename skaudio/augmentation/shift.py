@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from numbers import Real
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -50,7 +51,11 @@ class TimeShift(BaseAugmentation):
     }
 
     def __init__(
-        self, max_shift: float = 0.1, *, fill: str = "zero", probability: float = 1.0
+        self,
+        max_shift: float = 0.1,
+        *,
+        fill: Literal["zero", "roll"] = "zero",
+        probability: float = 1.0,
     ) -> None:
         self.max_shift = max_shift
         self.fill = fill

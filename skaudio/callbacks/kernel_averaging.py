@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from skaudio.callbacks._layer_hook import LayerHook
 
@@ -29,7 +29,7 @@ class KernelAveraging(LayerHook):
 
     method = "update_kernels"
 
-    def __init__(self, every: str = "step") -> None:
+    def __init__(self, every: Literal["step", "epoch"] = "step") -> None:
         self.every = every
 
     def initialize(self) -> KernelAveraging:

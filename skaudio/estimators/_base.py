@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ import torch
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
@@ -36,14 +39,14 @@ from skaudio.estimators._callbacks import EpochTasks
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import (
     ClipSource,
-    Dataset,
+    Corpus,
     check_clips,
     make_training_set,
     make_validation_set,
     search_has_groups,
     split_dataset,
 )
-from skaudio.estimators._module import Architecture, check_frontend
+from skaudio.estimators._module import Architecture, check_frontend, differences
 from skaudio.estimators._net import AudioNet, StepSettings, choose_device
 from skaudio.estimators._optimization import (
     OPTIMIZERS,
@@ -52,20 +55,67 @@ from skaudio.estimators._optimization import (
     ScheduleName,
 )
 from skaudio.estimators._targets import Target
-from skaudio.estimators._torch_state import SPLIT, rng_for, threads
+from skaudio.estimators._torch_state import SPLIT, corpus_seed, rng_for, threads
 from skaudio.estimators._training import RunSettings, prediction_segments, train
+from skaudio.estimators._transfer import (
+    MODES,
+    PRETRAINED_REMEDY,
+    Mode,
+    Pretrained,
+    check_mode,
+    find_head,
+)
 from skaudio.exceptions import AudioFormatError, warn
 from skaudio.losses import RegressionLoss
 from skaudio.networks.building import default_network, fill_in_default
+from skaudio.persistence import load
+from skaudio.persistence.tensors import active_store
 
 __all__ = ["BaseAudioEstimator", "mean_per_clip"]
 
 
-class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
-    """Fits a network to clips; subclasses say what a target is."""
+class TrainedNetMixin:
+    """What is known of an estimator that holds a trained net."""
 
     net_: AudioNet
     architecture_: Architecture
+
+    @property
+    def history_(self) -> pd.DataFrame:
+        """One row per epoch: losses, scores, learning rate, seconds."""
+        check_is_fitted(self)
+        rows = [
+            {
+                name: value
+                for name, value in row.items()
+                if name != "batches" and not name.endswith(("_best", "_batch_count"))
+            }
+            for row in self.net_.history
+        ]
+        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of the network's parameters."""
+        return sum(weight.numel() for weight in self._weights)
+
+    @property
+    def n_trained_parameters_(self) -> int:
+        """Number of the parameters that the training changes; the others are frozen."""
+        return sum(weight.numel() for weight in self._weights if weight.requires_grad)
+
+    @property
+    def _weights(self) -> list[torch.nn.Parameter]:
+        check_is_fitted(self)
+        return list(self.net_.module_.parameters())
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "net_")
+
+
+class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, ABC):
+    """Fits a network to clips; subclasses say what a target is."""
+
     target_: Any
 
     # Groups and weights pass through pipelines and searches without a call by the user.
@@ -84,6 +134,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "lr": [Interval(Real, 0, None, closed="neither")],
         "weight_decay": [Interval(Real, 0, None, closed="left")],
         "lr_schedule": [None, StrOptions(set(SCHEDULES))],
+        "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"size"})],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
         "max_epochs": [Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
@@ -91,6 +142,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "monitor": [StrOptions({"valid_loss", "valid_score"})],
         "patience": [Interval(Integral, 1, None, closed="left")],
+        "mode": [None, StrOptions(set(MODES))],
+        "pretrained": "no_validation",
         "callbacks": [None, list, tuple],
         "checkpoint_dir": [None, str, Path],
         "device": [str],
@@ -117,6 +170,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         lr_schedule: ScheduleName | None = "cosine",
+        lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
         max_epochs: int = 30,
         batch_size: int = 32,
@@ -124,6 +178,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
         patience: int = 10,
+        mode: Mode | None = None,
+        pretrained: Any = None,
         callbacks: list | None = None,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
@@ -145,6 +201,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.lr = lr
         self.weight_decay = weight_decay
         self.lr_schedule = lr_schedule
+        self.lr_decay = lr_decay
         self.clip_norm = clip_norm
         self.max_epochs = max_epochs
         self.batch_size = batch_size
@@ -152,6 +209,8 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         self.validation_fraction = validation_fraction
         self.monitor = monitor
         self.patience = patience
+        self.mode = mode
+        self.pretrained = pretrained
         self.callbacks = callbacks
         self.checkpoint_dir = checkpoint_dir
         self.device = device
@@ -216,16 +275,18 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         self._check_options()
         fresh = not (self.warm_start and self._has_trained)
+        pretrained = self._open_pretrained() if fresh else None
+        before = None if fresh else self.target_
         target = self._new_target(y)
-        target, training = self._check_data(X, y, target, sample_weight, groups, fresh=fresh)
-        validation = self._check_validation(target, X_val, y_val, groups_val, training)
-        checkpoints = self._open_checkpoints(training, validation) if fresh else None
+        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
+        corpus = Corpus(*make_training_set(source, y, target, sample_weight, groups, before=before))
+        corpus = self._add_validation(corpus, X_val, y_val, groups_val)
+        checkpoints = self._open_checkpoints([corpus], pretrained) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
-        if validation is None and self.early_stopping:
-            training, validation = self._hold_back(training, seed, stratify=target.stratifies)
-        with threads(self.n_threads), self._fit_task() as tasks:
-            self._prepare_net(target, training, seed, fresh=fresh)
-            train(self.net_, self._run_settings(tasks), training, validation, checkpoints)
+        corpus = self._hold_back(corpus, seed)
+        with threads(self.n_threads), fit_task(self, self.max_epochs) as tasks:
+            self._prepare_net(corpus, seed, pretrained, fresh=fresh)
+            train(self.net_, self._run_settings(tasks), [corpus], checkpoints)
         return self
 
     def set_params(self, **params: Any) -> Self:
@@ -275,13 +336,17 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """Train for one epoch at a constant rate."""
         self._check_options()
         fresh = not self._has_trained
-        target, training = self._check_data(
-            X, y, target, sample_weight, None, fresh=fresh, rescale=False
+        pretrained = self._open_pretrained() if fresh else None
+        before = None if fresh else self.target_
+        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
+        corpus = Corpus(
+            *make_training_set(source, y, target, sample_weight, before=before, rescale=False)
         )
         with threads(self.n_threads):
-            self._prepare_net(target, training, self._choose_seed(None, fresh=fresh), fresh=fresh)
+            seed = self._choose_seed(None, fresh=fresh)
+            self._prepare_net(corpus, seed, pretrained, fresh=fresh)
             settings = replace(self._run_settings(), n_epochs=1, lr_schedule=None)
-            train(self.net_, settings, training, None)
+            train(self.net_, settings, [corpus])
         return self
 
     # ------------------------------------------------------------------ what subclasses say
@@ -306,6 +371,7 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                     f"{name} is the class {value.__name__}, but expected an object of it. Call it: "
                     f"{name}={value.__name__}()."
                 )
+        check_mode(self.mode, self.pretrained, self.network)
         if self.frontend is not None:
             check_frontend(self.frontend)
         elif self.crop is not None:
@@ -320,41 +386,28 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
                 "paths, or leave it out."
             )
 
-    def _check_data(
-        self, X: Any, y: Any, target: Target, sample_weight: Any, groups: Any, *, fresh: bool,
-        rescale: bool = True,
-    ) -> tuple[Target, Dataset]:  # fmt: skip
-        """Check clips and what is known of them; learn how targets are encoded."""
-        if y is None:
-            raise ValueError(
-                f"This {type(self).__name__} estimator requires y to be passed, but the target y "
-                "is None."
-            )
-        source = self._check_clips(X, reset=fresh, frontend=self.frontend)
-        before = None if fresh else self.target_
-        return make_training_set(
-            source, y, target, sample_weight, groups, before=before, rescale=rescale
-        )
-
-    def _check_validation(
-        self, target: Target, X: Any, y: Any, groups: Any, training: Dataset
-    ) -> Dataset | None:
-        """Check the user's own validation clips."""
+    def _add_validation(self, corpus: Corpus, X: Any, y: Any, groups: Any) -> Corpus:
+        """Check the user's own validation clips, if there are any."""
         if (X is None) != (y is None):
             raise ValueError("X_val and y_val go together: pass both or neither.")
         if X is not None:
             source = self._check_clips(X, reset=False, frontend=self.frontend)
-            return make_validation_set(source, y, target, groups, training)
+            validation = make_validation_set(source, y, corpus.target, groups, corpus.training)
+            return replace(corpus, validation=validation)
         if groups is not None:
             raise ValueError(
                 "groups_val came without X_val and y_val: pass these as well, or leave it out."
             )
+        self._check_staged()
+        return corpus
+
+    def _check_staged(self) -> None:
+        """Refuse stages where no clips will be held back to end them by."""
         if self.lr_schedule == "staged" and not self.early_stopping:
             raise ValueError(
                 "lr_schedule='staged' ends its stages by validation, but there is none. Set "
                 "early_stopping=True, or pass X_val and y_val."
             )
-        return None
 
     def _check_clips(self, X: Any, *, reset: bool, frontend: Any) -> ClipSource:
         sample_rate = None if frontend is None else frontend.sample_rate
@@ -362,31 +415,48 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
 
     # ----------------------------------------------------------------------------- training
 
-    def _hold_back(
-        self, training: Dataset, seed: int, *, stratify: bool
-    ) -> tuple[Dataset, Dataset]:
-        """Split off clips for validation."""
-        if training.groups is None and search_has_groups():
+    def _hold_back(self, corpus: Corpus, seed: int) -> Corpus:
+        """Split off clips for validation, if there shall be any and the user brought none."""
+        if corpus.validation is not None or not self.early_stopping:
+            return corpus
+        if corpus.training.groups is None and search_has_groups():
             warn(
                 "The search has groups, but fit has none, so that a group may stand on both sides "
                 "of the validation here. Call sklearn.set_config(enable_metadata_routing=True) and "
                 "pass groups to the search: fit(X, y, groups=groups), or params={'groups': groups} "
                 "of cross_validate."
             )
-        number = int(rng_for(seed, SPLIT).integers(2**31))
-        return split_dataset(training, self.validation_fraction, number, stratify=stratify)
+        seed = corpus_seed(seed, corpus.training.corpus)
+        training, validation = split_dataset(
+            corpus.training,
+            self.validation_fraction,
+            int(rng_for(seed, SPLIT).integers(2**31)),
+            stratify=corpus.target.stratifies,
+        )
+        return replace(corpus, training=training, validation=validation)
+
+    def _open_pretrained(self) -> Pretrained | None:
+        """Look into what the training starts from, if it does start from something."""
+        if self.pretrained is None or (self.mode == "scratch" and self.network is not None):
+            return None
+        pretrained = _open_pretrained(self.pretrained, self._mode)
+        if self.network is None:
+            check_mode(self.mode, self.pretrained, pretrained.architecture.network)
+        return pretrained
 
     def _open_checkpoints(
-        self, training: Dataset, validation: Dataset | None
+        self, corpora: Sequence[Corpus], pretrained: Pretrained | None, steps: int | None = None
     ) -> Checkpoints | None:
         """Find the folder of the run with these parameters and data."""
         if self.checkpoint_dir is None:
             return None
+        # What the training starts from counts by its weights, wherever they come from.
+        described = copy.copy(self)
+        described.pretrained = None if pretrained is None else pretrained.identity()
         # Parameters that cannot change a bit of the result, such as n_jobs, do not count.
         run = [
-            hash_value(self, type(self).__name__),
-            hash_value(training.identity(), "X"),
-            hash_value(None if validation is None else validation.identity(), "X_val"),
+            hash_value([described, steps], type(self).__name__),
+            *(hash_value(corpus.identity(), corpus.name or "X") for corpus in corpora),
         ]
         return Checkpoints(Path(self.checkpoint_dir) / hash_value(run))
 
@@ -399,91 +469,121 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
             seed = checkpoints.unfinished_seed()
         return check_seed(self.random_state) if seed is None else seed
 
-    def _prepare_net(self, target: Target, training: Dataset, seed: int, *, fresh: bool) -> None:
+    def _prepare_net(
+        self, corpus: Corpus, seed: int, pretrained: Pretrained | None, *, fresh: bool
+    ) -> None:
         """Make a net for these clips, or tell the one at hand how to train from now on."""
-        steps = self._step_settings(target)
         if fresh:
-            architecture = self._plan_architecture(target, training.source)
-            net = AudioNet(
-                architecture, target, steps, device=choose_device(self.device), seed=seed
-            )
-            net.prepare_training([])
-            _start_head(net.module_.network, self.network, target, training)
-            self.architecture_, self.net_ = architecture, net
+            self.net_ = self._make_net([corpus], seed, pretrained)
+            self.architecture_ = self.net_.architecture
         else:
             self._refuse_other_architecture()
-            self.net_.change(steps)
-        self.target_ = self.net_.target = target
-        self.n_clips_ = len(training)
+            self.net_.change(self._step_settings([corpus]), (corpus.target,))
+            self.net_.set_clip_counts([len(corpus.training)])
+        self.target_ = corpus.target
+        self.n_clips_ = len(corpus.training)
 
-    def _plan_architecture(self, target: Target, source: ClipSource) -> Architecture:
-        lengths = source.lengths
+    def _make_net(
+        self,
+        corpora: Sequence[Corpus],
+        seed: int,
+        pretrained: Pretrained | None,
+        n_outputs: tuple[int, ...] | None = None,
+    ) -> AudioNet:
+        """Make a net for these clips.
+
+        `n_outputs` asks for a set of layers for each corpus; by default there is one corpus.
+        """
+        net = AudioNet(
+            self._plan_architecture(corpora, pretrained, n_outputs),
+            tuple(corpus.target for corpus in corpora),
+            self._step_settings(corpora),
+            device=choose_device(self.device),
+            seed=seed,
+        )
+        net.prepare_training([])
+        net.set_clip_counts([len(corpus.training) for corpus in corpora])
+        _start_weights(net, pretrained, corpora)
+        return net
+
+    def _plan_architecture(
+        self,
+        corpora: Sequence[Corpus],
+        pretrained: Pretrained | None,
+        n_outputs: int | tuple[int, ...] | None,
+    ) -> Architecture:
+        network = self._network
+        n_outputs = n_outputs or corpora[0].target.n_outputs
+        if pretrained is not None:
+            network = pretrained.architecture.network if self.network is None else network
+            n_outputs = pretrained.n_outputs(self._mode, n_outputs)
+        lengths = np.concatenate([corpus.training.source.lengths for corpus in corpora])
         crop = self._crop_length(self.frontend)
         if crop is not None:
             lengths = np.array([crop])
         return Architecture.plan(
-            self._network,
+            network,
             self.frontend,
-            n_bands=len(source.load(0, 0, 1)),
-            n_outputs=target.n_outputs,
+            n_bands=len(corpora[0].training.source.load(0, 0, 1)),
+            n_outputs=n_outputs,
             length=int(lengths[0]) if lengths.min() == lengths.max() else None,
         )
 
     def _refuse_other_architecture(self) -> None:
         """Refuse to go on with a network that is not the one which the parameters describe."""
         before = self.architecture_
+        # Without a network of its own, the first fit took that of `pretrained`.
+        inherits = self.network is None and self.pretrained is not None
         for name, now, then in [
-            ("network", self._network, before.network),
+            ("network", before.network if inherits else self._network, before.network),
             ("frontend", self.frontend, before.frontend),
+            ("mode", self._mode, self.net_.settings.mode),
         ]:
-            if not _alike(now, then):
+            if differences(now, then, name):
                 raise ValueError(
                     f"{name} is {now!r}, but further training goes on with the {name} of the first "
                     f"fit, {then!r}. Set warm_start=False (or start with a new estimator) to train "
                     f"another one, or set {name} back."
                 )
 
-    def _step_settings(self, target: Target) -> StepSettings:
+    def _step_settings(self, corpora: Sequence[Corpus]) -> StepSettings:
         return StepSettings(
             loss=self.loss,
-            loss_options=self._loss_options(target),
+            loss_options=tuple(self._loss_options(corpus.target) for corpus in corpora),
             optimizer=self.optimizer,
             weight_decay=self.weight_decay,
             lr=self.lr,
             augmentation=self._augmentation,
             mixup=self.mixup,
             amp=self.amp,
+            mode=self._mode,
         )
 
-    def _run_settings(self, tasks: Sequence[Any] = ()) -> RunSettings:
+    def _run_settings(
+        self, tasks: Sequence[Any] = (), steps_per_epoch: int | None = None
+    ) -> RunSettings:
         return RunSettings(
             n_epochs=self.max_epochs,
             batch_size=self.batch_size,
             crop=self._crop_length(self.frontend),
             lr_schedule=self.lr_schedule,
+            lr_decay=self.lr_decay,
             clip_norm=self.clip_norm,
             early_stopping=self.early_stopping,
             monitor=self.monitor,
             patience=self.patience,
             callbacks=(*tasks, *(self.callbacks or ())),
             verbose=int(self.verbose),
+            steps_per_epoch=steps_per_epoch,
         )
-
-    @contextmanager
-    def _fit_task(self) -> Iterator[Sequence[Any]]:
-        """Tell scikit-learn's callbacks of this fit; yield what tells them of its epochs."""
-        if not hasattr(self, "_init_callback_context"):  # scikit-learn before 1.9
-            yield ()
-            return
-        # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
-        context = self._init_callback_context(max_subtasks=self.max_epochs)
-        context.call_on_fit_task_begin(estimator=self)
-        yield [EpochTasks(context, self)]
-        context.call_on_fit_task_end(estimator=self)
 
     @property
     def _network(self) -> Any:
         return default_network() if self.network is None else self.network
+
+    @property
+    def _mode(self) -> Mode:
+        return self.mode or "scratch"
 
     @property
     def _augmentation(self) -> Any:
@@ -514,53 +614,50 @@ class BaseAudioEstimator(CallbackSupportMixin, BaseEstimator, ABC):
         """
         check_is_fitted(self)
         # The front end of the fit: parameters may have been changed since.
-        frontend = self.architecture_.frontend
-        source = self._check_clips(X, reset=False, frontend=frontend)
-        crop = self._crop_length(frontend)
-        segments = prediction_segments(self.net_, source, crop, self.crop_aggregation)
-        self._check_frames(segments)
-        batches = EqualLengthBatches(source, segments, self.batch_size)
+        source = self._check_clips(X, reset=False, frontend=self.architecture_.frontend)
+        return self._run_net(self.net_, source, seen_by=seen_by)
+
+    def _run_net(
+        self,
+        net: AudioNet,
+        source: ClipSource,
+        corpus: int = 0,
+        seen_by: torch.nn.Module | None = None,
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Compute a net's output for each segment of checked clips, and the segments' clips."""
+        crop = self._crop_length(net.architecture.frontend)
+        segments = prediction_segments(net, source, crop, self.crop_aggregation)
+        _check_frames(net, segments)
+        batches = EqualLengthBatches(source, segments, self.batch_size, corpus)
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
         with threads(self.n_threads):
-            return self.net_.predict_outputs(batches, show, seen_by), segments.clip
+            return net.predict_outputs(batches, show, seen_by), segments.clip
 
-    def _check_frames(self, segments: Segments) -> None:
-        """Refuse clips of another length than a fixed-size network was built for."""
-        module = self.net_.module_
-        wanted = getattr(module.network, "n_frames", None)
-        if wanted is None:
-            return
-        frames = module.n_frames(segments.length)
-        wrong = np.flatnonzero(frames != wanted)
-        if len(wrong):
-            raise AudioFormatError(
-                f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
-                f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
-                "that takes any length, such as MTSNet(pooling='attention')."
-            )
-
-    @property
-    def history_(self) -> pd.DataFrame:
-        """One row per epoch: losses, scores, learning rate, seconds."""
-        check_is_fitted(self)
-        rows = [
-            {
-                name: value
-                for name, value in row.items()
-                if name != "batches" and not name.endswith(("_best", "_batch_count"))
-            }
-            for row in self.net_.history
-        ]
-        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
+    def __getstate__(self) -> dict[str, Any]:
+        state = dict(super().__getstate__())
+        if active_store() is not None and self.callbacks:
+            # A training leaves in them what no file of ours can hold, such as an optimizer.
+            state["callbacks"] = [_as_constructed(entry) for entry in self.callbacks]
+        return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
+
+
+@contextmanager
+def fit_task(estimator: Any, n_epochs: int) -> Iterator[Sequence[Any]]:
+    """Tell scikit-learn's callbacks of a fit; yield what tells them of its epochs."""
+    if not hasattr(estimator, "_init_callback_context"):  # scikit-learn before 1.9
+        yield ()
+        return
+    # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
+    context = estimator._init_callback_context(max_subtasks=n_epochs)
+    context.call_on_fit_task_begin(estimator=estimator)
+    yield [EpochTasks(context, estimator)]
+    context.call_on_fit_task_end(estimator=estimator)
 
 
 def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -573,26 +670,81 @@ def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArr
     return means / counts[:, np.newaxis]
 
 
-def _alike(now: Any, then: Any) -> bool:
-    """Tell whether two networks or front ends describe the same thing."""
-    if now is then:
-        return True
-    if type(now) is not type(then):
-        return False
-    if hasattr(now, "get_params"):
-        ours, theirs = now.get_params(deep=False), then.get_params(deep=False)
-        return all(_alike(ours[name], theirs[name]) for name in ours)
-    try:
-        return hash_value(now) == hash_value(then)
-    except ValueError:  # such as a lambda, which is like no other
-        return False
+def _open_pretrained(given: Any, mode: str) -> Pretrained:
+    """Look into a fitted estimator, or load the file that has one."""
+    where = "pretrained"
+    if isinstance(given, (str, Path)):
+        where = f"pretrained={str(given)!r}"
+        given = load(given)
+    found = given.estimator if isinstance(given, FrozenEstimator) else given
+    if not isinstance(found, TrainedNetMixin):
+        raise TypeError(
+            f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
+            f"{PRETRAINED_REMEDY}. Of a Pipeline, pass the last step."
+        )
+    if not found.__sklearn_is_fitted__():
+        raise NotFittedError(
+            f"{where} is a {type(found).__name__} that is not fitted. Fit it first, and pass "
+            "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
+            "estimator that is passed as it is."
+        )
+    corpora = [str(name) for name in getattr(found, "corpora_", ())]
+    if mode in ("finetune", "last-layer") and len(corpora) > 1:
+        raise ValueError(
+            f"{where} was trained on several corpora, {corpora}, but mode={mode!r} starts "
+            "from the layers of one. Pass FrozenEstimator(model.for_corpus(name)), or set "
+            "mode='adapters'."
+        )
+    return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
 
 
-def _start_head(module: torch.nn.Module, network: Any, target: Target, training: Dataset) -> None:
-    """Let an untrained network of ours predict the shares of the classes, or the mean."""
-    head = getattr(module, "head", None)
-    if isinstance(network, torch.nn.Module) or not isinstance(head, torch.nn.Linear):
+def _as_constructed(callback: Any) -> Any:
+    """Copy a callback, or a pair of name and callback, without what it learned in a training."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return name, _as_constructed(callback)
+    if isinstance(callback, type):
+        return callback
+    constructed = copy.copy(callback)
+    for name in [name for name in vars(constructed) if name.endswith("_")]:
+        delattr(constructed, name)
+    return constructed
+
+
+def _check_frames(net: AudioNet, segments: Segments) -> None:
+    """Refuse clips of another length than a fixed-size network was built for."""
+    module = net.module_
+    wanted = getattr(module.network, "n_frames", None)
+    if wanted is None:
         return
-    if head.bias is not None and head.out_features == target.n_outputs:
+    frames = module.n_frames(segments.length)
+    wrong = np.flatnonzero(frames != wanted)
+    if len(wrong):
+        raise AudioFormatError(
+            f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
+            f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
+            "that takes any length, such as MTSNet(pooling='attention')."
+        )
+
+
+def _start_weights(net: AudioNet, pretrained: Pretrained | None, corpora: Sequence[Corpus]) -> None:
+    """Set the weights that training begins with, where they are not random ones."""
+    network, mode = net.module_.network, net.settings.mode
+    if pretrained is not None and mode != "scratch":
+        pretrained.check_fit(net.architecture)
+        if pretrained.start(net.architecture, network, mode, corpora[0].target):
+            return  # the head has been taken over
+    if not isinstance(net.architecture.network, torch.nn.Module):
+        for corpus in corpora:
+            _start_head(network, corpus)
+
+
+def _start_head(network: torch.nn.Module, corpus: Corpus) -> None:
+    """Let an untrained network predict the shares of the classes, or the mean."""
+    target, training = corpus.target, corpus.training
+    head = find_head(network, training.corpus)
+    layers = [] if head is None else list(head.modules())
+    last = next((part for part in reversed(layers) if isinstance(part, torch.nn.Linear)), None)
+    if last is not None and last.bias is not None and last.out_features == target.n_outputs:
         with torch.no_grad():
-            head.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))
+            last.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))

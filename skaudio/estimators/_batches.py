@@ -7,9 +7,10 @@ segments of equal length, so that none is padded to another's.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skaudio.estimators._data import ClipSource, Dataset
-from skaudio.estimators._torch_state import CROP, ORDER, rng_for
+from skaudio.estimators._torch_state import CROP, ORDER, corpus_seed, rng_for
 
 __all__ = [
     "EqualLengthBatches",
@@ -30,7 +31,8 @@ __all__ = [
 ]
 
 Inputs = dict[str, Tensor]
-"""``x`` and, where they are needed, ``lengths`` and ``weight``, all with one row per segment."""
+"""``x`` and, where they are needed, ``lengths`` and ``weight``, all with one row per segment; and
+``corpus``, the number of the corpus that they all are of, in each row."""
 
 Batch = tuple[Inputs, Tensor]
 Indices = NDArray[np.int64]
@@ -84,47 +86,81 @@ def covering_crops(lengths: Indices, crop: int) -> Segments:
     return Segments(clip, starts, np.full_like(starts, crop))
 
 
+_Task = tuple[Dataset, Segments, Indices]
+
+
 class TrainingBatches:
-    """Shuffled batches, new ones in every pass; each pass is one epoch.
+    """Shuffled batches, of each data set in turn; each pass over this object is one epoch.
+
+    Each data set is shuffled and repeated for ever on its own, and an epoch goes on where the one
+    before it stopped, in the middle of a data set if need be.
 
     Parameters
     ----------
-    dataset : Dataset
+    datasets : sequence of Dataset
     crop : int or None
-        Samples of the random crop that an epoch takes of each clip; None takes whole clips.
+        Samples of the random crop that is taken of each clip whenever its turn comes; None takes
+        whole clips.
     batch_size : int
     seed : int
+    n_rounds : int, optional
+        Batches of each data set in an epoch. By default as many as show about as many clips as
+        there are; of a single data set, each clip once.
     first_epoch : int, default=0
         Number of the epoch that the next pass is.
     """
 
     def __init__(
         self,
-        dataset: Dataset,
+        datasets: Sequence[Dataset],
         *,
         crop: int | None,
         batch_size: int,
         seed: int,
+        n_rounds: int | None = None,
         first_epoch: int = 0,
     ) -> None:
-        self.dataset = dataset
+        self.datasets = datasets
         self.crop = crop
         self.batch_size = batch_size
         self.seed = seed
+        n_batches = sum(count_batches(len(dataset), batch_size) for dataset in datasets)
+        self.n_rounds = n_rounds or -(-n_batches // len(datasets))
         self.epoch = first_epoch
 
     def __len__(self) -> int:
-        return count_batches(len(self.dataset), self.batch_size)
+        return self.n_rounds * len(self.datasets)
 
     def __iter__(self) -> Iterator[Batch]:
-        lengths = self.dataset.source.lengths
+        first = self.epoch * self.n_rounds
+        self.epoch += 1
+        streams = [self._stream(dataset, first) for dataset in self.datasets]
+        tasks = (next(stream) for _ in range(self.n_rounds) for stream in streams)
+        n_readers = max(dataset.source.n_readers for dataset in self.datasets)
+
+        def load(task: _Task) -> Batch:
+            dataset, segments, rows = task
+            return _load_batch(dataset, segments, rows, dataset.corpus)
+
+        return _load_ahead(load, tasks, n_readers)
+
+    def _stream(self, dataset: Dataset, first: int) -> Iterator[_Task]:
+        """Yield batches for ever, from the one with the number `first`."""
+        repetition, skipped = divmod(first, count_batches(len(dataset), self.batch_size))
+        while True:
+            segments, batches = self._shuffle(dataset, repetition)
+            for rows in batches[skipped:]:
+                yield dataset, segments, rows
+            repetition, skipped = repetition + 1, 0
+
+    def _shuffle(self, dataset: Dataset, repetition: int) -> tuple[Segments, list[Indices]]:
+        seed = corpus_seed(self.seed, dataset.corpus)
+        lengths = dataset.source.lengths
         if self.crop is None:
             segments = whole_clips(lengths)
         else:
-            segments = random_crops(lengths, self.crop, rng_for(self.seed, CROP, self.epoch))
-        order = self._order(segments.length, rng_for(self.seed, ORDER, self.epoch))
-        self.epoch += 1
-        return _load_batches(self.dataset, segments, order)
+            segments = random_crops(lengths, self.crop, rng_for(seed, CROP, repetition))
+        return segments, self._order(segments.length, rng_for(seed, ORDER, repetition))
 
     def _order(self, lengths: Indices, rng: np.random.Generator) -> list[Indices]:
         order = rng.permutation(len(lengths))
@@ -135,7 +171,7 @@ class TrainingBatches:
         runs = [order[i : i + run] for i in range(0, len(order), run)]
         order = np.concatenate([rows[np.argsort(lengths[rows], kind="stable")] for rows in runs])
         batches = _divide(order, self.batch_size)
-        # Else an epoch would go from short clips to long ones, run by run.
+        # Else a repetition would go from short clips to long ones, run by run.
         return [batches[i] for i in rng.permutation(len(batches))]
 
 
@@ -150,6 +186,8 @@ class EqualLengthBatches:
         Of a data set, the batches bring targets and weights along.
     segments : Segments
     batch_size : int
+    corpus : int, default=0
+        Number of the corpus that the clips of a source are of; a data set knows its own.
 
     Attributes
     ----------
@@ -157,8 +195,11 @@ class EqualLengthBatches:
         Rows of `segments` in the order in which the batches bring them.
     """
 
-    def __init__(self, clips: Dataset | ClipSource, segments: Segments, batch_size: int) -> None:
+    def __init__(
+        self, clips: Dataset | ClipSource, segments: Segments, batch_size: int, corpus: int = 0
+    ) -> None:
         self.clips = clips
+        self.corpus = clips.corpus if isinstance(clips, Dataset) else corpus
         self.segments = segments
         self.order = np.argsort(segments.length, kind="stable")
         lengths = segments.length[self.order]
@@ -171,7 +212,12 @@ class EqualLengthBatches:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
-        return _load_batches(self.clips, self.segments, self.batches)
+        source = self.clips.source if isinstance(self.clips, Dataset) else self.clips
+
+        def load(rows: Indices) -> Batch:
+            return _load_batch(self.clips, self.segments, rows, self.corpus)
+
+        return _load_ahead(load, self.batches, source.n_readers)
 
 
 def count_batches(n_clips: int, batch_size: int) -> int:
@@ -186,20 +232,17 @@ def _divide(order: Indices, batch_size: int) -> list[Indices]:
     return np.split(order, np.arange(1, count_batches(len(order), batch_size)) * batch_size)
 
 
-def _load_batches(
-    clips: Dataset | ClipSource, segments: Segments, batches: list[Indices]
-) -> Iterator[Batch]:
+def _load_batch(
+    clips: Dataset | ClipSource, segments: Segments, rows: Indices, corpus: int
+) -> Batch:
     source = clips.source if isinstance(clips, Dataset) else clips
-
-    def load(rows: Indices) -> Batch:
-        inputs = _collate([_load_segment(source, segments, row) for row in rows])
-        if not isinstance(clips, Dataset):
-            return inputs, torch.empty(len(rows))
-        if clips.weight is not None:
-            inputs["weight"] = torch.from_numpy(clips.weight[segments.clip[rows]])
-        return inputs, torch.from_numpy(clips.target[segments.clip[rows]])
-
-    return _load_ahead(load, batches, source.n_readers)
+    inputs = _collate([_load_segment(source, segments, row) for row in rows])
+    inputs["corpus"] = torch.full((len(rows),), corpus)
+    if not isinstance(clips, Dataset):
+        return inputs, torch.empty(len(rows))
+    if clips.weight is not None:
+        inputs["weight"] = torch.from_numpy(clips.weight[segments.clip[rows]])
+    return inputs, torch.from_numpy(clips.target[segments.clip[rows]])
 
 
 def _load_segment(source: ClipSource, segments: Segments, row: int) -> NDArray[np.float32]:
@@ -230,17 +273,17 @@ def _collate(parts: list[NDArray[np.float32]]) -> Inputs:
 
 
 def _load_ahead(
-    load: Callable[[Indices], Batch], batches: list[Indices], n_readers: int
+    load: Callable[[Any], Batch], tasks: Iterable[Any], n_readers: int
 ) -> Iterator[Batch]:
     """Load batches in order; with readers, while the ones before are being used."""
     if n_readers == 0:
-        yield from map(load, batches)
+        yield from map(load, tasks)
         return
     pool = ThreadPoolExecutor(n_readers, thread_name_prefix="skaudio-read")
     waiting: deque[Future[Batch]] = deque()
     try:
-        for rows in batches:
-            waiting.append(pool.submit(load, rows))
+        for task in tasks:
+            waiting.append(pool.submit(load, task))
             # Two batches per reader are under way or ready: enough to bridge a slow file, and a
             # bound for the memory.
             if len(waiting) > 2 * n_readers:

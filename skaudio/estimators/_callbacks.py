@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,25 +24,31 @@ __all__ = [
 
 
 class ValidationScore(Callback):
-    """Record loss and score of all validation clips together.
+    """Record loss and score of all validation clips of a corpus together.
 
-    They become ``valid_loss`` and ``valid_score``. Averages over batches would not do: clips of
-    unequal length come in batches of their own, often one by one, where a concordance says
-    nothing. The score of outputs that are not finite is NaN.
+    Means over corpora become ``valid_loss`` and ``valid_score``; of several corpora each has a
+    ``valid_score_<corpus>`` as well. Averages over batches would not do: clips of unequal length
+    come in batches of their own, often one by one, where a concordance says nothing. The score of
+    outputs that are not finite is NaN.
 
     Parameters
     ----------
-    score : callable
-        ``score(y_true, y_pred) -> float`` on arrays with one row per clip; `y_pred` holds what
-        the network returns.
+    scores : sequence of callable
+        ``score(y_true, y_pred) -> float`` of each corpus, on arrays with one row per clip;
+        `y_pred` holds what the network returns.
+    names : sequence of str or None
+        What the corpora are called, if there are several.
     """
 
-    def __init__(self, score: Callable[[NDArray, NDArray], float]) -> None:
-        self.score = score
+    def __init__(
+        self, scores: Sequence[Callable[[NDArray, NDArray], float]], names: Sequence[str | None]
+    ) -> None:
+        self.scores = scores
+        self.names = names
 
     def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
         """Forget the epoch before."""
-        self.batches_: list[tuple[torch.Tensor, ...]] = []
+        self.batches_: dict[int, list[tuple[torch.Tensor, ...]]] = {}
 
     def on_batch_end(
         self, net: Any, batch: Any = None, training: bool = False, y_pred: Any = None, **kwargs: Any
@@ -50,22 +56,35 @@ class ValidationScore(Callback):
         """Collect a validation batch."""
         if not training:
             inputs, target = batch
-            weight = [inputs["weight"]] if "weight" in inputs else []
-            self.batches_.append((y_pred.detach().cpu(), target, *weight))
+            kept = [inputs[name] for name in ("corpus", "weight") if name in inputs]
+            collected = self.batches_.setdefault(int(inputs["corpus"][0]), [])
+            collected.append((y_pred.detach().cpu(), target, *kept))
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Score what was collected."""
         if not self.batches_:
             return
-        output, target, *weight = (torch.cat(part) for part in zip(*self.batches_, strict=True))
+        losses, scores = [], []
+        for corpus, batches in sorted(self.batches_.items()):
+            loss, score = self._evaluate(net, corpus, batches)
+            losses.append(loss)
+            scores.append(score)
+            if self.names[corpus] is not None:
+                net.history.record(f"valid_score_{self.names[corpus]}", score)
+        net.history.record("valid_loss", float(np.mean(losses)))
+        net.history.record("valid_score", float(np.mean(scores)))
+        self.batches_ = {}
+
+    def _evaluate(
+        self, net: Any, corpus: int, batches: list[tuple[torch.Tensor, ...]]
+    ) -> tuple[float, float]:
+        output, target, *kept = (torch.cat(part) for part in zip(*batches, strict=True))
+        inputs = dict(zip(("corpus", "weight"), kept, strict=False))
         with torch.inference_mode():
-            inputs = {"weight": weight[0]} if weight else {}
-            loss = net.get_loss(output.to(net.device), target, inputs)
-        net.history.record("valid_loss", float(loss))
-        finite = bool(output.isfinite().all())
-        score = self.score(target.numpy(), output.numpy()) if finite else float("nan")
-        net.history.record("valid_score", float(score))
-        self.batches_ = []
+            loss = float(net.get_loss(output.to(net.device), target, inputs))
+        if not output.isfinite().all():
+            return loss, float("nan")
+        return loss, float(self.scores[corpus](target.numpy(), output.numpy()))
 
 
 class NamedScores(Callback):

@@ -37,6 +37,7 @@ from skaudio.exceptions import AudioFormatError, warn
 __all__ = [
     "ArrayClips",
     "ClipSource",
+    "Corpus",
     "Dataset",
     "FileClips",
     "check_clips",
@@ -169,12 +170,15 @@ class Dataset:
         How much each clip counts; None where all count the same.
     groups : ndarray of shape (n_clips,), optional
         Clips of one group, such as a speaker, must stay together.
+    corpus : int, default=0
+        Number of the corpus that the clips are of.
     """
 
     source: ClipSource
     target: NDArray
     weight: NDArray[np.float64] | None = None
     groups: NDArray | None = None
+    corpus: int = 0
 
     def __len__(self) -> int:
         return len(self.source)
@@ -183,13 +187,39 @@ class Dataset:
         """Keep these clips, in this order."""
         weight = None if self.weight is None else self.weight[indices]
         groups = None if self.groups is None else self.groups[indices]
-        return Dataset(self.source.subset(indices), self.target[indices], weight, groups)
+        source, target = self.source.subset(indices), self.target[indices]
+        return Dataset(source, target, weight, groups, self.corpus)
 
     def identity(self) -> Any:
         """Return what tells this data set from others, to be hashed."""
         # As a list, since equal groups may come as strings or objects.
         groups = None if self.groups is None else self.groups.tolist()
         return self.source.identity(), self.target, self.weight, groups
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What a network is trained with: the clips of one corpus.
+
+    Parameters
+    ----------
+    target : Target
+        Learned.
+    training : Dataset
+    validation : Dataset or None
+    name : str, optional
+        Where there are several.
+    """
+
+    target: Target
+    training: Dataset
+    validation: Dataset | None = None
+    name: str | None = None
+
+    def identity(self) -> Any:
+        """Return what tells this corpus from others, to be hashed."""
+        validation = None if self.validation is None else self.validation.identity()
+        return self.name, self.training.identity(), validation
 
 
 def check_clips(
@@ -232,8 +262,8 @@ def check_clips(
 
 
 def make_training_set(
-    source: ClipSource, y: Any, target: Target, sample_weight: Any, groups: Any, *,
-    before: Target | None, rescale: bool,
+    source: ClipSource, y: Any, target: Target, sample_weight: Any, groups: Any = None, *,
+    before: Target | None, rescale: bool = True, corpus: int = 0,
 ) -> tuple[Target, Dataset]:  # fmt: skip
     """Check what is known of clips, and leave out those of weight zero.
 
@@ -246,8 +276,10 @@ def make_training_set(
         Not learned yet.
     before : Target or None
         What an earlier training has learned.
-    rescale : bool
+    rescale : bool, default=True
         Whether weights are scaled to mean 1.
+    corpus : int, default=0
+        Number of the corpus that the clips are of.
 
     Returns
     -------
@@ -255,6 +287,8 @@ def make_training_set(
         Learned.
     dataset : Dataset
     """
+    if y is None:
+        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
     y = target.check(y)
     _check_lengths(source, y)
     groups = _check_groups(groups, y)
@@ -267,7 +301,7 @@ def make_training_set(
     target = target.learn(y, weight, before)
     encoded = target.encode(y)
     weight = target.weigh(encoded, weight, rescale=rescale)
-    return target, Dataset(source, encoded, weight, groups)
+    return target, Dataset(source, encoded, weight, groups, corpus)
 
 
 def make_validation_set(
@@ -280,7 +314,8 @@ def make_validation_set(
     if groups is not None and training.groups is not None:
         _warn_of_shared(training.groups, groups)
     encoded = target.encode(y, "y_val")
-    return Dataset(source, encoded, target.weigh(encoded, None, name="y_val"), groups)
+    weight = target.weigh(encoded, None, name="y_val")
+    return Dataset(source, encoded, weight, groups, training.corpus)
 
 
 def split_dataset(

@@ -38,10 +38,16 @@ _TRAINING = """\
     lr : float, default=0.003
         Learning rate to begin with.
     weight_decay : float, default=0.01
-    lr_schedule : {"cosine", "one_cycle", "plateau", "staged"} or None, default="cosine"
+    lr_schedule : {"cosine", "one_cycle", "multistep", "plateau", "staged"} or None, \
+            default="cosine"
         How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
-        after ``patience / 2`` epochs without improvement; falls in the three stages of EmoNet,
-        each ending after `patience` epochs without a better validation score; stays.
+        after each third of the epochs; falls tenfold after ``patience / 2`` epochs without
+        improvement; falls in the three stages of EmoNet, each ending after `patience` epochs
+        without a better validation score; stays.
+    lr_decay : float or {"size"}, default=0.0
+        The rate of step n is divided by ``1 + lr_decay * n``; n counts within a stage where the
+        schedule has stages, within the training elsewhere. "size" is EmoNet's rule: 0.005 for less
+        than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
     clip_norm : float, optional
         Largest norm of the gradient; longer ones are scaled down.
     max_epochs : int, default=30
@@ -56,6 +62,20 @@ _TRAINING = """\
         What tells the best epoch. The score is the unweighted average recall or the concordance
         correlation; ``"staged"`` goes by it in any case.
     patience : int, default=10
+    mode : {"scratch", "finetune", "last-layer", "adapters"}, optional
+        What is trained, and what it starts from [2]_. "finetune" takes all weights but the head
+        from `pretrained`, and trains everything. "last-layer" takes the same and trains the head
+        alone. "adapters" takes what all corpora share, freezes it, and trains a new set of
+        adapters, norms, pooling and head; for networks with adapters. The head is taken over as
+        well if the labels are the same, except for "adapters". "scratch" takes nothing (but the
+        description of the network, if `network` is None), so that a search can compare all four.
+        What is frozen stays the same to the last bit. None is "scratch" without `pretrained`.
+    pretrained : estimator, FrozenEstimator, str or Path, optional
+        Fitted classifier or regressor, or the path of a file that :func:`skaudio.save` wrote. Wrap
+        an estimator as ``sklearn.frozen.FrozenEstimator(model)`` under cross-validation, whose
+        ``clone`` empties it otherwise. Bands and front end must be those that it was trained with
+        (without a front end on both sides only the bands can be compared). If `network` is None,
+        its network's description is taken.
     callbacks : list of skorch callbacks, optional
         For example ``[skorch.callbacks.TensorBoard(SummaryWriter())]``, which needs the extra
         ``skaudio[tensorboard]``. With skorch's ``LRScheduler``, set ``lr_schedule=None``. One of
@@ -102,6 +122,8 @@ _ATTRIBUTES = """\
     n_clips_ : int
         Clips that the last call of ``fit`` or ``partial_fit`` trained on, without those held back
         for validation.
+    n_parameters_, n_trained_parameters_ : int
+        Parameters of the network, and those of them that are not frozen.
     n_features_in_ : int
         Bands seen in :meth:`fit`, or columns of a 2-D array.
 """

@@ -15,11 +15,13 @@ from torch import Tensor, nn
 
 import skaudio.features as features
 import skaudio.layers as layers
+from skaudio._artifacts import hash_value
 from skaudio.augmentation import Augmentation
 from skaudio.exceptions import SkaudioWarning
-from skaudio.networks.building import build_network, takes_lengths
+from skaudio.networks.building import build_network, skip_initial_weights
+from skaudio.networks.contract import takes_corpus, takes_lengths
 
-__all__ = ["Architecture", "ClipModule", "check_frontend"]
+__all__ = ["Architecture", "ClipModule", "check_frontend", "differences"]
 
 _FRONTENDS = (
     features.LogMelSpectrogram,
@@ -44,8 +46,8 @@ class Architecture:
         Computes features of waveforms; None where clips are features.
     n_bands : int
         Bands of the features that reach the network.
-    n_outputs : int
-        Classes, or numbers to estimate.
+    n_outputs : int or tuple of int
+        Classes, or numbers to estimate; a tuple, one entry for each corpus, asks for adapters.
     n_frames : int or None
         Frames of every clip; None where lengths vary.
     """
@@ -53,12 +55,18 @@ class Architecture:
     network: Any
     frontend: Any
     n_bands: int
-    n_outputs: int
+    n_outputs: int | tuple[int, ...]
     n_frames: int | None
 
     @classmethod
     def plan(
-        cls, network: Any, frontend: Any, *, n_bands: int, n_outputs: int, length: int | None
+        cls,
+        network: Any,
+        frontend: Any,
+        *,
+        n_bands: int,
+        n_outputs: int | tuple[int, ...],
+        length: int | None,
     ) -> Architecture:
         """Describe the module for clips like these.
 
@@ -68,7 +76,7 @@ class Architecture:
             As above. Descriptions are cloned, so that later changes do not reach the record.
         n_bands : int
             Bands of the clips; those of waveforms do not matter.
-        n_outputs : int
+        n_outputs : int or tuple of int
         length : int or None
             Samples (with a front end) or frames of every clip; None where they differ.
         """
@@ -78,15 +86,20 @@ class Architecture:
             length = None if length is None else layer.n_frames(length)
         return cls(_frozen(network), _frozen(frontend), n_bands, n_outputs, length)
 
+    @property
+    def outputs(self) -> tuple[int, ...]:
+        """Outputs for each corpus."""
+        return self.n_outputs if isinstance(self.n_outputs, tuple) else (self.n_outputs,)
+
     def build(self) -> ClipModule:
         """Build the module, its weights drawn from torch's global generator."""
         network = build_network(self.network, self.n_bands, self.n_outputs, self.n_frames)
         if self.frontend is None:
-            return ClipModule(network, self.n_outputs)
+            return ClipModule(network, self.outputs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", SkaudioWarning)  # `plan` has warned of empty bands
             frontend = _build_frontend(self.frontend)
-        return ClipModule(network, self.n_outputs, frontend, self.frontend.sample_rate)
+        return ClipModule(network, self.outputs, frontend, self.frontend.sample_rate)
 
     def check_frontend(self) -> None:
         """Check that the front end's tables have a reasonable size.
@@ -106,7 +119,8 @@ class Architecture:
         if n_values > _MOST_FILTER_VALUES:
             raise ValueError(
                 f"The front end has {n_values} filter values, but expected at most "
-                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels or n_lags."
+                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels, n_lags or "
+                "sample_rate."
             )
 
     def check_weights(self, weights: dict[str, Tensor]) -> None:
@@ -117,13 +131,13 @@ class Architecture:
         ValueError
             If a tensor is missing, or has another shape or type than the module's.
         """
-        sizes = (self.n_bands, self.n_outputs, self.n_frames or 1)
+        sizes = (self.n_bands, *self.outputs, self.n_frames or 1)
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ValueError(f"Found the sizes {sizes} of a network, but expected integers >= 1.")
         self.check_frontend()
         # Tensors on the device "meta" have shapes and no memory: a file that asks for a network
         # of many gigabytes is refused before one is built.
-        with torch.device("meta"):
+        with torch.device("meta"), skip_initial_weights():
             expected = self.build().state_dict()
         wanted = {name: (tuple(part.shape), part.dtype) for name, part in expected.items()}
         found = {name: (tuple(part.shape), part.dtype) for name, part in weights.items()}
@@ -163,8 +177,8 @@ class ClipModule(nn.Module):
     Parameters
     ----------
     network : torch.nn.Module
-    n_outputs : int
-        Numbers that the network has to return for each clip.
+    n_outputs : tuple of int
+        Numbers that the network has to return for a clip of each corpus.
     frontend : torch.nn.Module, optional
         Makes features of waveforms; left out, the clips are features.
     sample_rate : int, optional
@@ -176,13 +190,13 @@ class ClipModule(nn.Module):
         Applied in training; draws from torch's global generator.
 
     Shape: input ``(batch, n_samples)`` with a front end, else ``(batch, n_bands, n_frames)``,
-    with `lengths` ``(batch,)`` if clips were padded; output ``(batch, n_outputs)``.
+    with `lengths` ``(batch,)`` if clips were padded; output ``(batch, n_outputs[corpus])``.
     """
 
     def __init__(
         self,
         network: nn.Module,
-        n_outputs: int,
+        n_outputs: tuple[int, ...],
         frontend: nn.Module | None = None,
         sample_rate: int | None = None,
     ) -> None:
@@ -193,17 +207,23 @@ class ClipModule(nn.Module):
         self.sample_rate = sample_rate
         self.augmentation: Augmentation | None = None
         self.takes_lengths = takes_lengths(network)
+        self.takes_corpus = takes_corpus(network)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Any:
+    def forward(self, x: Tensor, lengths: Tensor | None = None, corpus: int = 0) -> Any:
         """Compute logits, or logits and named scalars, as the network does."""
         if self.frontend is not None:
             x = self._augment(x, "waveform", lengths)
             x = self.frontend(x, lengths)
             lengths = None if lengths is None else self.frontend.n_frames(lengths)
         x = self._augment(x.unsqueeze(1), "feature", lengths)
-        known = () if lengths is None or not self.takes_lengths else (lengths,)
-        output = self.network(x, *known)
-        self._check_shape(output[0] if isinstance(output, tuple) else output, len(x))
+        known: dict[str, Any] = {}
+        if lengths is not None and self.takes_lengths:
+            known["lengths"] = lengths
+        if self.takes_corpus:
+            known["corpus"] = corpus
+        output = self.network(x, **known)
+        wanted = len(x), self.n_outputs[corpus]
+        self._check_shape(output[0] if isinstance(output, tuple) else output, wanted)
         return output
 
     def padded_length(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -217,11 +237,11 @@ class ClipModule(nn.Module):
         """Return the frames that reach the network, of clips of these lengths."""
         return lengths if self.frontend is None else np.asarray(self.frontend.n_frames(lengths))
 
-    def _check_shape(self, logits: Tensor, n_clips: int) -> None:
-        if logits.shape != (n_clips, self.n_outputs):
+    def _check_shape(self, logits: Tensor, wanted: tuple[int, int]) -> None:
+        if logits.shape != wanted:
             raise ValueError(
-                f"The network returned an output of shape {tuple(logits.shape)} for {n_clips} "
-                f"clips, but expected ({n_clips}, {self.n_outputs}): a column for each class or "
+                f"The network returned an output of shape {tuple(logits.shape)} for {wanted[0]} "
+                f"clips, but expected {wanted}: a column for each class or "
                 "target. Make its last layer as wide, or pass a function that builds it with "
                 "n_outputs, as networks of skaudio are built."
             )
@@ -232,6 +252,38 @@ class ClipModule(nn.Module):
         return self.augmentation.apply(
             x, torch.default_generator, domain=domain, sample_rate=self.sample_rate, lengths=lengths
         )
+
+
+def differences(now: Any, then: Any, name: str) -> dict[str, tuple[Any, Any]]:
+    """List in which parameters two networks or front ends differ.
+
+    Parameters
+    ----------
+    now, then : object
+    name : str
+        What the two are called.
+
+    Returns
+    -------
+    dict of str to tuple
+        Both values, by the name under which ``set_params`` reaches the parameter.
+    """
+    if now is then:
+        return {}
+    if type(now) is type(then) and hasattr(now, "get_params"):
+        ours, theirs = now.get_params(deep=False), then.get_params(deep=False)
+        found: dict[str, tuple[Any, Any]] = {}
+        for key in ours:
+            found |= differences(ours[key], theirs[key], f"{name}__{key}")
+        return found
+    return {} if _equal(now, then) else {name: (now, then)}
+
+
+def _equal(now: Any, then: Any) -> bool:
+    try:
+        return type(now) is type(then) and hash_value(now) == hash_value(then)
+    except ValueError:  # such as a lambda, which is like no other
+        return False
 
 
 def _frozen(description: Any) -> Any:

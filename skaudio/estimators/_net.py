@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,11 +22,13 @@ from skaudio.estimators._batches import EqualLengthBatches
 from skaudio.estimators._callbacks import NamedScores
 from skaudio.estimators._module import Architecture
 from skaudio.estimators._optimization import make_optimizer
-from skaudio.estimators._saved_net import rebuild, record
+from skaudio.estimators._saved_net import plain_rows, rebuild, record
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import INITIAL_WEIGHTS, STEP, seeded
+from skaudio.estimators._transfer import eval_frozen, freeze
 from skaudio.exceptions import DivergedError, StopTraining
 from skaudio.losses import make_loss
+from skaudio.networks.building import skip_initial_weights
 from skaudio.persistence.tensors import active_store
 
 __all__ = ["AudioNet", "StepSettings", "choose_device"]
@@ -36,17 +38,18 @@ __all__ = ["AudioNet", "StepSettings", "choose_device"]
 class StepSettings:
     """How one training step is made; the parameters mean what they do in the estimators.
 
-    `loss_options` are further arguments for :func:`skaudio.losses.make_loss`.
+    `loss_options` are further arguments for :func:`skaudio.losses.make_loss`, for each corpus.
     """
 
     loss: str | Callable
-    loss_options: dict[str, Any]
+    loss_options: tuple[dict[str, Any], ...]
     optimizer: str | Callable
     weight_decay: float
     lr: float
     augmentation: Augmentation | None
     mixup: float
     amp: str | None
+    mode: str = "scratch"
 
 
 def choose_device(device: str) -> str:
@@ -71,6 +74,12 @@ def choose_device(device: str) -> str:
             f"device is {device!r}, but torch finds {n_gpus} CUDA devices here. Set device='auto' "
             "to use a GPU only where there is one."
         )
+    try:
+        torch.empty(0, device=device)
+    except (AssertionError, NotImplementedError, RuntimeError) as error:
+        raise ValueError(
+            f"device is {device!r}, which torch cannot use here ({error}). Set device='auto'."
+        ) from None
     return device
 
 
@@ -81,8 +90,9 @@ class AudioNet(NeuralNet):
     ----------
     architecture : Architecture
         Builds the module.
-    target : Target
-        Learned; turns outputs into class numbers or standardised numbers in :meth:`predict`.
+    targets : tuple of Target
+        Learned, of each corpus; the first one turns outputs into class numbers or standardised
+        numbers in :meth:`predict`.
     settings : StepSettings
     device : str
     seed : int
@@ -90,12 +100,12 @@ class AudioNet(NeuralNet):
     """
 
     device: str
-    criterion_: torch.nn.Module
+    criterion_: torch.nn.ModuleList
 
     def __init__(
         self,
         architecture: Architecture,
-        target: Target,
+        targets: tuple[Target, ...],
         settings: StepSettings,
         *,
         device: str,
@@ -103,7 +113,7 @@ class AudioNet(NeuralNet):
     ) -> None:
         super().__init__(
             architecture.build,
-            criterion=make_loss(settings.loss, **settings.loss_options),
+            criterion=_make_losses(settings),
             optimizer=make_optimizer(settings.optimizer, settings.weight_decay),
             lr=settings.lr,
             device=device,
@@ -111,7 +121,7 @@ class AudioNet(NeuralNet):
             verbose=0,
         )
         self.architecture = architecture
-        self.target = target
+        self.targets = targets
         self.settings = settings
         self.seed = seed
 
@@ -138,21 +148,67 @@ class AudioNet(NeuralNet):
         with seeded(self.device, self.seed, INITIAL_WEIGHTS):
             super().initialize_module()
         self.module_.augmentation = self.settings.augmentation
+        freeze(self.module_.network, self.settings.mode)
         return self
 
-    def change(self, settings: StepSettings) -> None:
+    def for_corpora(self, corpora: Sequence[int], other: AudioNet | None = None) -> AudioNet:
+        """Make a net of its own with the layers of some corpora, and those of another net.
+
+        Parameters
+        ----------
+        corpora : sequence of int
+            Whose sets of layers to keep; the trunk is kept in any case.
+        other : AudioNet, optional
+            Of one corpus, with the same trunk. Its set becomes the last one.
+
+        Returns
+        -------
+        AudioNet
+            Its network is a :class:`~skaudio.networks.CorpusModule`, as this one's.
+        """
+        parts = [(self, number) for number in corpora] + ([(other, 0)] if other else [])
+        architecture = replace(
+            self.architecture,
+            n_outputs=tuple(net.architecture.outputs[number] for net, number in parts),
+        )
+        options = tuple(net.settings.loss_options[number] for net, number in parts)
+        net = AudioNet(
+            architecture,
+            tuple(net.targets[number] for net, number in parts),
+            replace(self.settings, loss_options=options, mode="scratch"),
+            device=self.device,
+            seed=self.seed,
+        )
+        with skip_initial_weights():
+            net.prepare_training([])
+        network, ours = net.module_.network, self.module_.network
+        network.trunk.load_state_dict(ours.trunk.state_dict())
+        for place, (source, number) in enumerate(parts):
+            found = source.module_.network.sets[number].state_dict()
+            network.sets[place].load_state_dict(found)
+            net.criterion_[place].load_state_dict(source.criterion_[number].state_dict())
+        net.history.extend(plain_rows(self.history))
+        return net
+
+    def set_clip_counts(self, n_clips: Sequence[int]) -> None:
+        """Tell a network that wants to know them the numbers of clips of the corpora."""
+        if hasattr(self.module_.network, "set_clip_counts"):
+            self.module_.network.set_clip_counts(n_clips)
+
+    def change(self, settings: StepSettings, targets: tuple[Target, ...]) -> None:
         """Take on other settings for further training.
 
         A loss that stays keeps what it has learned. The optimiser keeps what it has gathered,
         unless it is another one, or there is another loss with weights to learn.
         """
+        self.targets = targets
         before, self.settings = self.settings, settings
         afresh = (settings.optimizer, settings.weight_decay) != (
             before.optimizer,
             before.weight_decay,
         )
         if (settings.loss, settings.loss_options) != (before.loss, before.loss_options):
-            losses = self.criterion_, make_loss(settings.loss, **settings.loss_options)
+            losses = self.criterion_, _make_losses(settings)
             afresh |= any(list(loss.parameters()) for loss in losses)
             self.criterion_ = losses[1].to(self.device)
         self.optimizer = make_optimizer(settings.optimizer, settings.weight_decay)
@@ -172,8 +228,14 @@ class AudioNet(NeuralNet):
                 self._initialize_optimizer()
         for group in self.optimizer_.param_groups:
             group["lr"] = self.lr
+            # torch's schedules look for it if they go on with an optimizer that is new.
+            group.setdefault("initial_lr", self.lr)
         enabled = self.settings.amp == "float16" and self._on_gpu
         self.scaler_ = torch.amp.GradScaler(enabled=enabled)
+
+    def reset_optimizer(self) -> None:
+        """Forget what the optimiser has gathered, such as momenta."""
+        self._initialize_optimizer()
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Batches come ready-made: a pair for training and for validation."""
@@ -236,7 +298,7 @@ class AudioNet(NeuralNet):
                 pairs = draw_mixup(len(target), self.settings.mixup, generator)
                 inputs = _mix_inputs(inputs, *pairs)
             logits, named = _split_output(self.infer(inputs))
-            loss = self._mixed_loss(logits, target, inputs.get("weight"), pairs)
+            loss = self._mixed_loss(logits, target, inputs, pairs)
             loss = loss + _sum_losses(named)
             self.scaler_.scale(loss).backward()
         self.step_ += 1
@@ -259,18 +321,28 @@ class AudioNet(NeuralNet):
             logits, _ = _split_output(self.infer(inputs))
             return {"loss": self.get_loss(logits, target, inputs), "y_pred": logits}
 
+    def _set_training(self, training: bool = True) -> None:
+        """Set the training mode, but leave in evaluation what is frozen."""
+        super()._set_training(training)
+        if training:
+            eval_frozen(self.module_.network, self.settings.mode)
+
     def infer(self, x: dict[str, Tensor], **fit_params: Any) -> Any:
         """Run the module; weights are for the loss alone."""
-        return super().infer({name: part for name, part in x.items() if name != "weight"})
+        inputs = {name: part for name, part in x.items() if name not in ("weight", "corpus")}
+        return super().infer(inputs, corpus=_corpus_of(x))
 
     def get_loss(self, y_pred: Any, y_true: Any, X: Any = None, training: bool = False) -> Tensor:
         """Compute the loss of a batch, each clip counted with its weight, ``X["weight"]``."""
-        weight = (X or {}).get("weight")
-        return self._weighted_loss(y_pred, y_true, weight)
+        return self._weighted_loss(y_pred, y_true, (X or {}).get("weight"), _corpus_of(X or {}))
+
+    def predict_proba(self, X: Any) -> NDArray:
+        """Return probabilities of classes, or standardised numbers, for batches."""
+        return self.target.probabilities(super().predict_proba(X))
 
     def predict(self, X: Any) -> NDArray:
-        """Return class numbers, or standardised numbers, for batches."""
-        return self.target.decide(self.predict_proba(X))
+        """Return class numbers, or standardised numbers, for batches of the first corpus."""
+        return self.targets[0].decide(self.predict_proba(X))
 
     def predict_outputs(
         self,
@@ -297,28 +369,32 @@ class AudioNet(NeuralNet):
         result[batches.order] = sorted_outputs  # undo the sorting by length
         return result
 
-    def _weighted_loss(self, output: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    def _weighted_loss(
+        self, output: Tensor, target: Tensor, weight: Tensor | None, corpus: int
+    ) -> Tensor:
         # Sums of losses in half precision would overflow at 65 504.
         output = output.to(torch.promote_types(output.dtype, torch.float32))
         if weight is not None:
             weight = weight.to(output.dtype).to(self.device)
-        return self.criterion_(output, target.to(self.device), weight)
+        return self.criterion_[corpus](output, target.to(self.device), weight)
 
     def _mixed_loss(
         self,
         logits: Tensor,
         target: Tensor,
-        weight: Tensor | None,
+        inputs: dict[str, Tensor],
         pairs: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
+        weight, corpus = inputs.get("weight"), _corpus_of(inputs)
         if pairs is None:
-            return self._weighted_loss(logits, target, weight)
+            return self._weighted_loss(logits, target, weight, corpus)
         # The loss of a mixed target is the mixture of the losses: with cross-entropy the two are
         # the same, since it is linear in the target; with other losses this is their definition.
         partner, share = pairs
         weight = torch.ones_like(share) if weight is None else weight
-        own = self._weighted_loss(logits, target, weight * share)
-        return own + self._weighted_loss(logits, target[partner], weight[partner] * (1 - share))
+        own = self._weighted_loss(logits, target, weight * share, corpus)
+        others = weight[partner] * (1 - share)
+        return own + self._weighted_loss(logits, target[partner], others, corpus)
 
     def _step_optimizer(self, step_fn: Any) -> None:
         if not self.scaler_.is_enabled():
@@ -397,6 +473,17 @@ def _split_output(output: Any) -> tuple[Tensor, dict[str, Tensor]]:
 
 def _sum_losses(named: dict[str, Tensor]) -> Tensor | float:
     return sum(value for name, value in named.items() if name.endswith("_loss"))
+
+
+def _make_losses(settings: StepSettings) -> torch.nn.ModuleList:
+    return torch.nn.ModuleList(
+        make_loss(settings.loss, **options) for options in settings.loss_options
+    )
+
+
+def _corpus_of(inputs: dict[str, Tensor]) -> int:
+    """Return the number of the corpus that all clips of a batch are of."""
+    return int(inputs["corpus"][0]) if "corpus" in inputs else 0
 
 
 def _mix_inputs(inputs: dict[str, Tensor], partner: Tensor, share: Tensor) -> dict[str, Tensor]:

@@ -28,10 +28,11 @@ __all__ = [
     "make_optimizer",
     "make_schedule",
     "one_cycle",
+    "size_rule",
 ]
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop", "adadelta"]
-ScheduleName = Literal["cosine", "one_cycle", "plateau", "staged"]
+ScheduleName = Literal["cosine", "one_cycle", "multistep", "plateau", "staged"]
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -47,6 +48,18 @@ def make_optimizer(optimizer: str | Callable, weight_decay: float) -> Callable[.
     if callable(optimizer):
         return partial(optimizer, weight_decay=weight_decay) if weight_decay else optimizer
     return partial(OPTIMIZERS[optimizer], weight_decay=weight_decay)
+
+
+def size_rule(n_clips: int) -> float:
+    """Return the decay, or the strength of a penalty, that suits so many training clips [1]_.
+
+    References
+    ----------
+    .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
+    """
+    steps = ((500, 5e-3), (1000, 2e-3), (10_000, 5e-4))
+    return next((value for bound, value in steps if n_clips < bound), 1e-6)
 
 
 def cosine(progress: float) -> float:
@@ -74,13 +87,18 @@ def one_cycle(progress: float, warm_up: float = 0.3, start: float = 0.04) -> flo
 
 
 CURVES = {"cosine": cosine, "one_cycle": one_cycle}
-SCHEDULES = (*CURVES, "plateau", "staged")
+SCHEDULES = (*CURVES, "multistep", "plateau", "staged")
 
 
 def make_schedule(
-    name: str | None, best: BestWeights, patience: int, n_epochs: int, n_batches: int
-) -> Callback | None:
-    """Make the callback that changes the learning rate; None keeps it constant.
+    name: str | None,
+    best: BestWeights,
+    patience: int,
+    n_epochs: int,
+    n_batches: int,
+    decay: float = 0.0,
+) -> LearningRate | None:
+    """Make the callback that sets the learning rate; None leaves the rate alone.
 
     Parameters
     ----------
@@ -91,109 +109,169 @@ def make_schedule(
         Epochs without improvement that end a stage, or the training.
     n_epochs, n_batches : int
         Epochs of the training, and batches of each.
+    decay : float, default=0.0
     """
     if name in CURVES:
-        return LearningRateCurve(CURVES[name], n_epochs, n_batches)
+        return LearningRateCurve(CURVES[name], n_epochs, n_batches, decay)
+    if name == "multistep":
+        return MultistepLearningRate(n_epochs, n_batches, decay)
     if name == "plateau":
         return PlateauLearningRate(
             best.monitor,
             max(1, patience // 2),  # so that a lower rate is tried before the training ends
+            n_batches,
+            decay,
             greater_is_better=best.greater_is_better,
         )
     if name == "staged":
-        return StagedLearningRate(patience)
-    return None
+        return StagedLearningRate(patience, n_batches, decay)
+    return LearningRate(n_batches, decay) if decay else None
 
 
-class _Schedule(Callback):
-    """A callback that sets the learning rate from the history of one training."""
+class LearningRate(Callback):
+    """Set the learning rate of each step, ``lr * factor / (1 + decay * n_steps)``.
+
+    The factor of this class is 1; subclasses have others. The rate follows from the history of
+    one training alone.
+
+    Parameters
+    ----------
+    n_batches : int
+        Steps of each epoch.
+    decay : float, default=0.0
+        `n_steps` counts the steps of the training, or of its stage.
+    """
+
+    def __init__(self, n_batches: int, decay: float = 0.0) -> None:
+        self.n_batches = n_batches
+        self.decay = decay
 
     def on_train_begin(self, net: Any, **kwargs: Any) -> None:
         """Remember where in the history this training begins."""
         self.first_epoch_ = len(net.history)
 
-    @staticmethod
-    def _set_rate(net: Any, factor: float) -> None:
-        for group in net.optimizer_.param_groups:
-            group["lr"] = net.lr * factor
+    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
+        """Look at the epochs before this one."""
+        self.past_ = net.history[self.first_epoch_ : -1]
+        self.step_ = len(self.past_) * self.n_batches
+        self.stage_ = self._find_stage()
+
+    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
+        """Set the rate of the coming step."""
+        if training:
+            n_steps = self.step_ - self.stage_[1] * self.n_batches
+            rate = net.lr * self._factor() / (1 + self.decay * n_steps)
+            for group in net.optimizer_.param_groups:
+                group["lr"] = rate
+            self.step_ += 1
+
+    def _find_stage(self) -> tuple[int, int]:
+        """Return the number of the stage that an epoch belongs to, and the epoch it began with."""
+        return 0, 0
+
+    def _factor(self) -> float:
+        return 1.0
 
 
-class LearningRateCurve(_Schedule):
+class LearningRateCurve(LearningRate):
     """Follow a curve, step by step, over one training.
 
     Parameters
     ----------
     curve : callable
         Maps the progress of the training, from 0 to 1, to a factor of the initial rate.
-    n_epochs, n_batches : int
-        Epochs of the training, and batches of each.
+    n_epochs : int
+        Epochs of the training.
+    n_batches, decay
+        As for :class:`LearningRate`.
     """
 
-    def __init__(self, curve: Callable[[float], float], n_epochs: int, n_batches: int) -> None:
+    def __init__(
+        self,
+        curve: Callable[[float], float],
+        n_epochs: int,
+        n_batches: int,
+        decay: float = 0.0,
+    ) -> None:
+        super().__init__(n_batches, decay)
         self.curve = curve
         self.n_epochs = n_epochs
-        self.n_batches = n_batches
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Count the steps of the epochs before this one."""
-        self.step_ = (len(net.history) - 1 - self.first_epoch_) * self.n_batches
-
-    def on_batch_begin(self, net: Any, training: bool = False, **kwargs: Any) -> None:
-        """Set the rate of the coming step."""
-        if training:
-            progress = min(1.0, self.step_ / (self.n_epochs * self.n_batches))
-            self._set_rate(net, self.curve(progress))
-            self.step_ += 1
+    def _factor(self) -> float:
+        return self.curve(min(1.0, self.step_ / (self.n_epochs * self.n_batches)))
 
 
-class PlateauLearningRate(_Schedule):
+class MultistepLearningRate(LearningRate):
+    """Lower the learning rate tenfold after each third of the epochs.
+
+    Parameters
+    ----------
+    n_epochs : int
+        Epochs of the training.
+    n_batches, decay
+        As for :class:`LearningRate`.
+    """
+
+    def __init__(self, n_epochs: int, n_batches: int, decay: float = 0.0) -> None:
+        super().__init__(n_batches, decay)
+        self.n_epochs = n_epochs
+
+    def _find_stage(self) -> tuple[int, int]:
+        third = -(-self.n_epochs // 3)
+        stage = min(2, len(self.past_) // third)
+        return stage, stage * third
+
+    def _factor(self) -> float:
+        return 0.1 ** self.stage_[0]
+
+
+class PlateauLearningRate(LearningRate):
     """Lower the learning rate whenever a column of the history stops improving.
 
     Parameters
     ----------
     monitor : str
-    patience : int, default=10
-        Epochs without a new best value before the rate falls.
-    factor : float, default=0.1
-        What the rate is multiplied by each time.
+    patience : int
+        Epochs without a new best value before the rate falls tenfold.
+    n_batches, decay
+        As for :class:`LearningRate`.
     greater_is_better : bool, default=False
     """
 
     def __init__(
         self,
         monitor: str,
-        patience: int = 10,
-        factor: float = 0.1,
+        patience: int,
+        n_batches: int,
+        decay: float = 0.0,
         *,
         greater_is_better: bool = False,
     ) -> None:
+        super().__init__(n_batches, decay)
         self.monitor = monitor
         self.patience = patience
-        self.factor = factor
         self.greater_is_better = greater_is_better
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Set the rate of this epoch."""
+    def _find_stage(self) -> tuple[int, int]:
         sign = 1 if self.greater_is_better else -1
-        past = [sign * row[self.monitor] for row in net.history[self.first_epoch_ : -1]]
-        self._set_rate(net, self.factor ** count_plateaus(past, self.patience))
+        return count_plateaus([sign * row[self.monitor] for row in self.past_], self.patience)
+
+    def _factor(self) -> float:
+        return 0.1 ** self.stage_[0]
 
 
-class StagedLearningRate(_Schedule):
+class StagedLearningRate(LearningRate):
     """Lower the learning rate in stages, each starting from the best weights so far [1]_.
 
-    A stage ends after `patience` epochs in which the monitored score did not rise by
-    `min_delta`; the training ends with the last stage. Needs a :class:`BestWeights` callback
-    before it.
+    A stage ends after `patience` epochs in which the validation score did not rise by more than
+    0.005; the next one has a tenth of its rate and a fresh optimiser. The training ends with the
+    third stage. Needs a :class:`BestWeights` callback before it.
 
     Parameters
     ----------
-    patience : int, default=20
-    factors : tuple of float, default=(1.0, 0.1, 0.01)
-        What the initial rate is multiplied by in each stage.
-    min_delta : float, default=0.005
-    monitor : str, default="valid_score"
-        Column of the history, the greater the better.
+    patience : int
+    n_batches, decay
+        As for :class:`LearningRate`.
 
     References
     ----------
@@ -201,47 +279,54 @@ class StagedLearningRate(_Schedule):
        Emotion Recognition", arXiv 2103.08310, 2021.
     """
 
-    def __init__(
-        self,
-        patience: int = 20,
-        factors: tuple[float, ...] = (1.0, 0.1, 0.01),
-        min_delta: float = 0.005,
-        monitor: str = "valid_score",
-    ) -> None:
-        self.patience = patience
-        self.factors = factors
-        self.min_delta = min_delta
-        self.monitor = monitor
+    factors = (1.0, 0.1, 0.01)
+    min_delta = 0.005
 
-    def on_epoch_begin(self, net: Any, **kwargs: Any) -> None:
-        """Set the rate of this epoch."""
-        self._set_rate(net, self.factors[self._count(net.history[self.first_epoch_ : -1])])
+    def __init__(self, patience: int, n_batches: int, decay: float = 0.0) -> None:
+        super().__init__(n_batches, decay)
+        self.patience = patience
 
     def on_epoch_end(self, net: Any, **kwargs: Any) -> None:
         """Go back to the best weights if a stage has run its course; stop after the last."""
         rows = net.history[self.first_epoch_ :]
-        ended = self._count(rows)
-        if ended == self._count(rows[:-1]):
+        ended = self._count(rows)[0]
+        if ended == self._count(rows[:-1])[0]:
             return
         if ended == len(self.factors):
             raise StopTraining
         for _, callback in net.callbacks_:
             if isinstance(callback, BestWeights):
                 callback.restore(net)
+        net.reset_optimizer()
 
-    def _count(self, rows: Sequence[dict[str, Any]]) -> int:
-        scores = [row[self.monitor] for row in rows]
+    def _find_stage(self) -> tuple[int, int]:
+        return self._count(self.past_)
+
+    def _factor(self) -> float:
+        return self.factors[self.stage_[0]]
+
+    def _count(self, rows: Sequence[dict[str, Any]]) -> tuple[int, int]:
+        scores = [row["valid_score"] for row in rows]
         return count_plateaus(scores, self.patience, self.min_delta)
 
 
-def count_plateaus(scores: Sequence[float], patience: int, min_delta: float = 0.0) -> int:
-    """Count how often scores, one an epoch, failed to rise for `patience` epochs."""
-    plateaus, best, waited = 0, -math.inf, 0
-    for score in scores:
+def count_plateaus(
+    scores: Sequence[float], patience: int, min_delta: float = 0.0
+) -> tuple[int, int]:
+    """Count how often scores, one an epoch, failed to rise for `patience` epochs.
+
+    Returns
+    -------
+    n_plateaus : int
+    begin : int
+        The first epoch after the last plateau.
+    """
+    plateaus, begin, best, waited = 0, 0, -math.inf, 0
+    for epoch, score in enumerate(scores):
         if score > best + min_delta:
             best, waited = score, 0
         else:
             waited += 1
         if waited == patience:  # the best score stays: the next stage has to beat it, too
-            plateaus, waited = plateaus + 1, 0
-    return plateaus
+            plateaus, begin, waited = plateaus + 1, epoch + 1, 0
+    return plateaus, begin

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skaudio.estimators._module import Architecture
 from skaudio.estimators._targets import Target
+from skaudio.networks.building import skip_initial_weights
 from skaudio.persistence.tensors import TensorStore
 
 __all__ = ["plain_rows", "rebuild", "record"]
@@ -45,7 +46,7 @@ def record(net: Any, store: TensorStore) -> dict[str, Any]:
     }
     return {
         "architecture": net.architecture,
-        "target": net.target,
+        "targets": net.targets,
         "settings": net.settings,
         "device": str(net.device),
         "seed": net.seed,
@@ -59,7 +60,7 @@ def rebuild(
     store: TensorStore,
     *,
     architecture: Architecture,
-    target: Target,
+    targets: tuple[Target, ...],
     settings: Any,
     device: str,
     seed: int,
@@ -76,7 +77,7 @@ def rebuild(
         Has the weights.
     device : str
         Present on this machine.
-    architecture, target, settings, seed, history, tensors
+    architecture, targets, settings, seed, history, tensors
         As recorded. A file may hold anything, and not all of it would be noticed here.
 
     Raises
@@ -85,22 +86,23 @@ def rebuild(
         If the parts are not of the right kind, or do not fit together.
     """
     for value, kind in (
-        (architecture, Architecture), (target, Target), (seed, int), (history, list),
-        *((row, dict) for row in history),
+        (architecture, Architecture), (targets, tuple), (seed, int), (history, list),
+        *((target, Target) for target in targets), *((row, dict) for row in history),
     ):  # fmt: skip
         if not isinstance(value, kind):
             raise ValueError(f"found {value!r}, but expected an object of {kind.__name__}")
-    if target.n_outputs != architecture.n_outputs:
+    needed = tuple(target.n_outputs for target in targets)
+    if architecture.outputs != needed:
         raise ValueError(
-            f"the network has {architecture.n_outputs} outputs, but the target needs "
-            f"{target.n_outputs}"
+            f"the network has {architecture.outputs} outputs, but the targets need {needed}"
         )
     found = store.take(tensors)
     architecture.check_weights(_part(found, "module"))
-    net.__init__(architecture, target, settings, device=device, seed=seed)
+    net.__init__(architecture, targets, settings, device=device, seed=seed)
     # All that skorch's `initialize` does, except what prepare_training will do.
     net._initialize_virtual_params()
-    net._initialize_module()
+    with skip_initial_weights():
+        net._initialize_module()
     net._initialize_criterion()
     net._initialize_history()
     net.initialized_ = True

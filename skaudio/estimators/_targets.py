@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import softmax
 from sklearn.utils import assert_all_finite, check_array
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
@@ -57,6 +58,14 @@ class Target(ABC):
     @abstractmethod
     def decide(self, output: NDArray) -> NDArray:
         """Turn outputs of a network into the most likely encoded targets."""
+
+    @abstractmethod
+    def is_like(self, other: Target) -> bool:
+        """Tell whether outputs that were learned for another target say the same here."""
+
+    @abstractmethod
+    def probabilities(self, output: NDArray) -> NDArray:
+        """Turn outputs of a network into probabilities of classes; numbers stay as they are."""
 
     @abstractmethod
     def score(self, target: NDArray, output: NDArray) -> float:
@@ -164,6 +173,12 @@ class ClassTarget(Target):
     def decide(self, output: NDArray) -> NDArray:
         return output.argmax(axis=1)
 
+    def is_like(self, other: Target) -> bool:
+        return isinstance(other, ClassTarget) and np.array_equal(self.labels, other.labels)
+
+    def probabilities(self, output: NDArray) -> NDArray:
+        return softmax(output, axis=1)
+
     def score(self, target: NDArray, output: NDArray) -> float:
         return unweighted_average_recall(target, self.decide(output))
 
@@ -211,11 +226,14 @@ class ClassTarget(Target):
         try:
             values = np.array([float(label) for label in labels])
         except (TypeError, ValueError):
+            values = np.array([np.nan])
+        # "nan" is text that is no number, and "1" and "1.0" are one number.
+        if np.isnan(values).any() or len(np.unique(values)) < len(labels):
             raise ValueError(
                 f"loss='ordinal' needs to know the order of the classes {labels}. Pass "
                 "class_order=[...] from the lowest to the highest, or y as an ordered pandas "
                 "Categorical."
-            ) from None
+            )
         # The position of each value among the sorted ones: sorting the order inverts it.
         return values.argsort(kind="stable").argsort(kind="stable")
 
@@ -295,6 +313,12 @@ class NumberTarget(Target):
         return y[:, 0] if self.is_flat else y
 
     def decide(self, output: NDArray) -> NDArray:
+        return output
+
+    def is_like(self, other: Target) -> bool:
+        return False  # numbers have no names by which they could be known again
+
+    def probabilities(self, output: NDArray) -> NDArray:
         return output
 
     def score(self, target: NDArray, output: NDArray) -> float:

@@ -9,10 +9,20 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
-__all__ = ["CROP", "INITIAL_WEIGHTS", "ORDER", "SPLIT", "STEP", "rng_for", "seeded", "threads"]
+__all__ = [
+    "CROP",
+    "INITIAL_WEIGHTS",
+    "ORDER",
+    "SPLIT",
+    "STEP",
+    "corpus_seed",
+    "rng_for",
+    "seeded",
+    "threads",
+]
 
 # What a stream of random numbers is for; streams of different purpose are independent.
-INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT = range(5)
+INITIAL_WEIGHTS, ORDER, STEP, CROP, SPLIT, CORPUS = range(6)
 
 # Torch layers such as dropout draw from one global generator per process, so two fits in two
 # threads take turns: a fit holds the lock for a training step, not for the whole training.
@@ -20,12 +30,22 @@ _LOCK = threading.RLock()
 
 # The number of torch's threads before any call of `threads`, then those that calls have asked for
 # and still need.
-_WISHES: list[list[int]] = []
+_REQUESTED: list[list[int]] = []
 
 
 def rng_for(seed: int, *key: int) -> np.random.Generator:
     """Return numpy's generator for one purpose, such as (ORDER, epoch)."""
     return np.random.default_rng((seed, *key))
+
+
+def corpus_seed(seed: int, corpus: int) -> int:
+    """Return the seed of one corpus among others; that of the first is the plain one.
+
+    So the first corpus is shuffled and split as it would be alone.
+    """
+    if corpus == 0:
+        return seed
+    return int(np.random.SeedSequence((seed, CORPUS, corpus)).generate_state(1, np.uint64)[0])
 
 
 @contextmanager
@@ -58,17 +78,17 @@ def threads(n_threads: int | None) -> Iterator[None]:
     if n_threads is None:
         yield
         return
-    wish = [n_threads]  # a list of its own, to be told from equal wishes
+    number = [n_threads]  # a list of its own, to be told from equal ones
     with _LOCK:
-        if not _WISHES:
-            _WISHES.append([torch.get_num_threads()])
-        _WISHES.append(wish)
+        if not _REQUESTED:
+            _REQUESTED.append([torch.get_num_threads()])
+        _REQUESTED.append(number)
         torch.set_num_threads(n_threads)
     try:
         yield
     finally:
         with _LOCK:
-            _WISHES[:] = [other for other in _WISHES if other is not wish]
-            torch.set_num_threads(_WISHES[-1][0])
-            if len(_WISHES) == 1:
-                _WISHES.clear()
+            _REQUESTED[:] = [other for other in _REQUESTED if other is not number]
+            torch.set_num_threads(_REQUESTED[-1][0])
+            if len(_REQUESTED) == 1:
+                _REQUESTED.clear()

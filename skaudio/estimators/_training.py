@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from skorch.callbacks import Callback, GradientNormClipping, PrintLog
@@ -25,9 +26,9 @@ from skaudio.estimators._callbacks import (
     ValidationScore,
 )
 from skaudio.estimators._checkpoint import Checkpoints
-from skaudio.estimators._data import ClipSource, Dataset
+from skaudio.estimators._data import ClipSource, Corpus, Dataset
 from skaudio.estimators._net import AudioNet
-from skaudio.estimators._optimization import StagedLearningRate, make_schedule
+from skaudio.estimators._optimization import StagedLearningRate, make_schedule, size_rule
 from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining, warn
 
 __all__ = ["RunSettings", "prediction_segments", "train"]
@@ -37,19 +38,21 @@ __all__ = ["RunSettings", "prediction_segments", "train"]
 class RunSettings:
     """How a training run is made; the parameters mean what they do in the estimators.
 
-    `crop` is in samples.
+    `crop` is in samples. `steps_per_epoch` counts batches of each corpus; None is about all clips.
     """
 
     n_epochs: int
     batch_size: int
     crop: int | None
     lr_schedule: str | None
+    lr_decay: float | str
     clip_norm: float | None
     early_stopping: bool
     monitor: str
     patience: int
     callbacks: Sequence[Any]
     verbose: int
+    steps_per_epoch: int | None = None
 
     @property
     def staged(self) -> bool:
@@ -60,8 +63,7 @@ class RunSettings:
 def train(
     net: AudioNet,
     settings: RunSettings,
-    training: Dataset,
-    validation: Dataset | None,
+    corpora: Sequence[Corpus],
     checkpoints: Checkpoints | None = None,
 ) -> None:
     """Train a net, and leave it with the weights to predict with.
@@ -70,8 +72,8 @@ def train(
     ----------
     net : AudioNet
     settings : RunSettings
-    training : Dataset
-    validation : Dataset or None
+    corpora : sequence of Corpus
+        With validation clips all of them, or none.
     checkpoints : Checkpoints, optional
         Where to save, and where to go on from.
 
@@ -87,20 +89,20 @@ def train(
     However the run ends, with `early_stopping` or stages the net is left with the best weights so
     far, otherwise with the newest; after a divergence always with the best.
     """
-    batches = (
-        _training_batches(net, settings, training),
-        None if validation is None else _validation_batches(net, settings, validation),
-    )
+    training = _training_batches(net, settings, [corpus.training for corpus in corpora])
+    held_back = [corpus.validation for corpus in corpora if corpus.validation is not None]
+    validation = _ValidationBatches(net, settings, held_back) if held_back else None
     best = _best_weights(settings, validated=validation is not None)
     restores = validation is not None and (settings.early_stopping or settings.staged)
-    net.prepare_training(_list_callbacks(net, settings, best, checkpoints, len(batches[0])))
-    data = {"X": training.source, "y": training.target}
+    callbacks = _list_callbacks(net, settings, best, checkpoints, corpora, len(training))
+    net.prepare_training(callbacks)
+    data = _seen_by_callbacks(corpora)
     try:
         net.notify("on_train_begin", **data)
         # Epochs that a checkpoint brings are not repeated, and count among `n_epochs`.
         done = 0 if checkpoints is None else checkpoints.resume(net)
-        batches[0].epoch += done
-        net.fit_loop(batches, epochs=max(0, settings.n_epochs - done))
+        training.epoch += done
+        net.fit_loop((training, validation), epochs=max(0, settings.n_epochs - done))
     except StopTraining:
         pass
     except KeyboardInterrupt:
@@ -139,21 +141,44 @@ def prediction_segments(
     return whole_clips(net.module_.padded_length(source.lengths))
 
 
-def _training_batches(net: AudioNet, settings: RunSettings, dataset: Dataset) -> TrainingBatches:
+def _training_batches(
+    net: AudioNet, settings: RunSettings, datasets: Sequence[Dataset]
+) -> TrainingBatches:
     return TrainingBatches(
-        dataset,
+        datasets,
         crop=settings.crop,
         batch_size=settings.batch_size,
         seed=net.seed,
+        n_rounds=settings.steps_per_epoch,
         first_epoch=len(net.history),
     )
 
 
-def _validation_batches(
-    net: AudioNet, settings: RunSettings, dataset: Dataset
-) -> EqualLengthBatches:
-    segments = prediction_segments(net, dataset.source, settings.crop, "center")
-    return EqualLengthBatches(dataset, segments, settings.batch_size)
+class _ValidationBatches:
+    """Batches of equal length of each data set, one data set after the other."""
+
+    def __init__(self, net: AudioNet, settings: RunSettings, datasets: Sequence[Dataset]) -> None:
+        self.parts = [
+            EqualLengthBatches(
+                dataset,
+                prediction_segments(net, dataset.source, settings.crop, "center"),
+                settings.batch_size,
+            )
+            for dataset in datasets
+        ]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+    def __iter__(self) -> Iterator[Any]:
+        return chain.from_iterable(self.parts)
+
+
+def _seen_by_callbacks(corpora: Sequence[Corpus]) -> dict[str, Any]:
+    """Return clips and targets as skorch hands them to callbacks; lists of those of each corpus."""
+    clips = [corpus.training.source for corpus in corpora]
+    targets = [corpus.training.target for corpus in corpora]
+    return {"X": clips, "y": targets} if len(corpora) > 1 else {"X": clips[0], "y": targets[0]}
 
 
 def _best_weights(settings: RunSettings, *, validated: bool) -> BestWeights:
@@ -169,6 +194,7 @@ def _list_callbacks(
     settings: RunSettings,
     best: BestWeights,
     checkpoints: Checkpoints | None,
+    corpora: Sequence[Corpus],
     n_batches: int,
 ) -> list[Any]:
     """List the callbacks in the order in which an epoch's end wants them.
@@ -176,15 +202,26 @@ def _list_callbacks(
     What comes after the checkpoint follows from the history, so that it can be repeated when a
     run is resumed.
     """
-    n_epochs = settings.n_epochs
-    schedule = make_schedule(settings.lr_schedule, best, settings.patience, n_epochs, n_batches)
+    decay = settings.lr_decay
+    n_clips = sum(len(corpus.training) for corpus in corpora)
+    schedule = make_schedule(
+        settings.lr_schedule,
+        best,
+        settings.patience,
+        settings.n_epochs,
+        n_batches,
+        size_rule(n_clips) if isinstance(decay, str) else decay,
+    )
     stops = settings.early_stopping and not isinstance(schedule, StagedLearningRate)
     clipping = GradientNormClipping(settings.clip_norm) if settings.clip_norm else None
     stopping = StopOnPlateau(
         best.monitor, settings.patience, greater_is_better=best.greater_is_better
     )
     callbacks: dict[str, Callback | None] = {
-        "valid_score": ValidationScore(net.target.score),
+        "valid_score": ValidationScore(
+            [target.score for target in net.targets],
+            [corpus.name for corpus in corpora],
+        ),
         "best_weights": best,
         "clip_norm": clipping,
         "checkpoints": checkpoints,

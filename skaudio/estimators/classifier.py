@@ -17,7 +17,8 @@ from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
-from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss
+from skaudio.estimators._transfer import Mode
+from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss, OrdinalLoss
 
 __all__ = ["AudioClassifier"]
 
@@ -60,6 +61,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
     References
     ----------
     .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
 
     Examples
     --------
@@ -99,6 +102,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         lr: float = 3e-3,
         weight_decay: float = 1e-2,
         lr_schedule: ScheduleName | None = "cosine",
+        lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
         max_epochs: int = 30,
         batch_size: int = 32,
@@ -106,6 +110,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
         patience: int = 10,
+        mode: Mode | None = None,
+        pretrained: Any = None,
         callbacks: list | None = None,
         checkpoint_dir: str | Path | None = None,
         device: str = "auto",
@@ -120,9 +126,10 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         super().__init__(
             network, frontend=frontend, crop=crop, crop_aggregation=crop_aggregation,
             augmentation=augmentation, mixup=mixup, loss=own_loss, optimizer=optimizer, lr=lr,
-            weight_decay=weight_decay, lr_schedule=lr_schedule, clip_norm=clip_norm,
-            max_epochs=max_epochs, batch_size=batch_size, early_stopping=early_stopping,
-            validation_fraction=validation_fraction, monitor=monitor, patience=patience,
+            weight_decay=weight_decay, lr_schedule=lr_schedule, lr_decay=lr_decay,
+            clip_norm=clip_norm, max_epochs=max_epochs, batch_size=batch_size,
+            early_stopping=early_stopping, validation_fraction=validation_fraction,
+            monitor=monitor, patience=patience, mode=mode, pretrained=pretrained,
             callbacks=callbacks, checkpoint_dir=checkpoint_dir, device=device, amp=amp,
             n_jobs=n_jobs, n_threads=n_threads, warm_start=warm_start, random_state=random_state,
             verbose=verbose,
@@ -197,8 +204,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         ndarray of shape (n_clips, n_classes)
             Columns in the order of ``classes_``; rows sum to 1.
         """
-        outputs, clip = self._predict_outputs(X)
-        return mean_per_clip(softmax(outputs, axis=1), clip).astype(np.float32)
+        return class_probabilities(*self._predict_outputs(X))
 
     def predict_log_proba(self, X: Any) -> NDArray[np.float32]:
         """Compute the logarithm of :meth:`predict_proba`, finite where that rounds to zero.
@@ -211,12 +217,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         -------
         ndarray of shape (n_clips, n_classes)
         """
-        outputs, clip = self._predict_outputs(X)
-        # ln of the mean over a clip's n segments: logsumexp of their logarithms, minus ln n
-        counts = np.bincount(clip)[:, np.newaxis]
-        log_total = np.full((len(counts), outputs.shape[1]), -np.inf)
-        np.logaddexp.at(log_total, clip, log_softmax(outputs, axis=1))
-        return (log_total - np.log(counts)).astype(np.float32)
+        return log_class_probabilities(*self._predict_outputs(X))
 
     def predict(self, X: Any) -> NDArray:
         """Find the most probable label of each clip.
@@ -267,6 +268,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             return {"label_smoothing": self.label_smoothing}
         if self.loss == "ordinal":
             return {"order": tuple(target.ranks().tolist())}
+        if isinstance(self.loss, OrdinalLoss) and self.loss.rank is None:
+            _check_sorted(target)
         return {}
 
     def _check_options(self) -> None:
@@ -281,6 +284,34 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
                 f"class_order={list(self.class_order)} is for loss='ordinal' only, but loss is "
                 f"{self.loss!r}. Set loss='ordinal', or leave class_order out."
             )
+
+
+def class_probabilities(
+    outputs: NDArray[np.float64], clip: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Turn the logits of segments into the probabilities of the clips that these are of."""
+    return mean_per_clip(softmax(outputs, axis=1), clip).astype(np.float32)
+
+
+def log_class_probabilities(
+    outputs: NDArray[np.float64], clip: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Compute the logarithm of :func:`class_probabilities`, finite where that rounds to zero."""
+    # ln of the mean over a clip's n segments: logsumexp of their logarithms, minus ln n
+    counts = np.bincount(clip)[:, np.newaxis]
+    log_total = np.full((len(counts), outputs.shape[1]), -np.inf)
+    np.logaddexp.at(log_total, clip, log_softmax(outputs, axis=1))
+    return (log_total - np.log(counts)).astype(np.float32)
+
+
+def _check_sorted(target: ClassTarget) -> None:
+    """Refuse classes whose order is not that of the columns."""
+    if (np.diff(target.ranks()) < 0).any():
+        raise ValueError(
+            f"loss=OrdinalLoss() takes the classes in the order of the columns, "
+            f"{target.labels.tolist()}, which is not their own. Set loss='ordinal', which knows "
+            "their order."
+        )
 
 
 def _ordered_categories(y: Any) -> list | None:

@@ -46,17 +46,19 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
     References
     ----------
     .. [1] Zhang et al., "mixup: Beyond Empirical Risk Minimization", ICLR 2018.
+    .. [2] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
 
     Examples
     --------
     >>> import numpy as np
     >>> from skaudio import AudioRegressor
     >>> rng = np.random.default_rng(0)
-    >>> position = rng.uniform(size=60)  # of a peak among 16 bands
-    >>> X = rng.normal(size=(60, 16, 20))
-    >>> X[np.arange(60), (16 * position).astype(int)] += 10
-    >>> model = AudioRegressor(max_epochs=20, random_state=0).fit(X[:40], position[:40])
-    >>> bool(model.score(X[40:], position[40:]) > 0.8)
+    >>> position = rng.uniform(size=240)  # of a peak among 16 bands
+    >>> X = rng.normal(size=(240, 16, 20))
+    >>> X[np.arange(240), (16 * position).astype(int)] += 10
+    >>> model = AudioRegressor(max_epochs=10, random_state=0).fit(X[:200], position[:200])
+    >>> bool(model.score(X[200:], position[200:]) > 0.8)
     True
     """
 

@@ -36,6 +36,9 @@ PITCH_CONSTRAINTS: dict[str, list[Any]] = {
 
 _LOWEST_RATE = 16000
 
+# A period then has at least eight samples, and three harmonics lie below 8 kHz.
+_HIGHEST_PITCH = 2000
+
 # Power of the noise of 16 bits, (2^-15)^2 / 12 = 8e-11, rounded. Silence is described as white
 # noise of this power, whose pitch has no salience, so that nothing is divided by 0.
 NOISE_FLOOR = 1e-10
@@ -72,10 +75,10 @@ class PitchPlan:
                 f"{_LOWEST_RATE}) does while reading."
             )
         fmin, fmax = transformer.fmin, transformer.fmax
-        if not fmin < fmax <= sample_rate / 8:
+        if not fmin < fmax <= _HIGHEST_PITCH:
             raise ValueError(
                 f"fmin={fmin:g} and fmax={fmax:g} Hz, but expected fmin < fmax and fmax at most "
-                f"{sample_rate / 8:g} Hz, an eighth of the sample rate."
+                f"{_HIGHEST_PITCH} Hz."
             )
         win_length, hop_length = _win_length(transformer), transformer.hop_length
         if win_length < 2 * sample_rate / fmin:
@@ -93,7 +96,14 @@ class PitchPlan:
     @cached_property
     def weights(self) -> NDArray[np.float32]:
         """Weights of a power spectrum in the salience of each lag, ``(n_lags, n_bins)``."""
-        return (self._cosines(self.lags) / self._taper(self.lags)[:, np.newaxis]).astype(np.float32)
+        # The autocorrelation of a frame of a periodic signal falls with the lag as the window's own
+        # does, since fewer samples overlap; divided by it, it is 1 again at each period [1]_.
+        #
+        # .. [1] Boersma, "Accurate Short-Term Analysis of the Fundamental Frequency and the
+        #    Harmonics-to-Noise Ratio of a Sampled Sound", IFA Proceedings 17, 1993.
+        cosines = self._cosines(self.lags)
+        taper = cosines @ self._window_power / np.square(self.framing.window).sum()
+        return (cosines / taper[:, np.newaxis]).astype(np.float32)
 
     @cached_property
     def energy_weights(self) -> NDArray[np.float32]:
@@ -150,7 +160,7 @@ class PitchPlan:
         shortest_first = self.lags[::-1]
         edges = np.sqrt(shortest_first[1:] * shortest_first[:-1])
         starts = np.concatenate([[0], np.ceil(2 * edges).astype(np.intp) - first])
-        return np.maximum.reduceat(correlation, starts, axis=1)[:, ::-1]
+        return np.minimum(np.maximum.reduceat(correlation, starts, axis=1)[:, ::-1], 1)
 
     def refine(
         self, path: NDArray[np.intp], correlation: NDArray[np.float32]
@@ -187,7 +197,7 @@ class PitchPlan:
             for side in (-1, 0, 1)
         )
         # The parabola through three points a distance of 1 apart has its top at -slope/curvature,
-        # where it is higher than the middle point by slope^2 / (2 -curvature).
+        # where it is higher than the middle point by slope^2 / (-2 curvature).
         slope, curvature = (after - before) / 2, before - 2 * top + after
         is_peak = (top >= before) & (top >= after) & (curvature < 0)
         shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=is_peak)
@@ -200,9 +210,10 @@ class PitchPlan:
 
     @cached_property
     def _half_samples(self) -> tuple[int, NDArray[np.float32]]:
-        """The first lag of :meth:`correlation` in half samples, and 1 over the taper of each."""
+        """The first lag of :meth:`correlation` in half samples, and 1 over the window's at each."""
         first, last = int(2 * self.lags[-1]) - 1, int(2 * self.lags[0]) + 2
-        return first, (1 / self._taper(np.arange(first, last + 1) / 2)).astype(np.float32)
+        lagged = irfft(self._window_power, n=2 * self.framing.n_fft)[first : last + 1]
+        return first, (np.square(self.framing.window).sum() / (2 * lagged)).astype(np.float32)
 
     def _cosines(self, lags: NDArray[np.float64]) -> NDArray[np.float64]:
         """Compute the weights of a power spectrum in the autocorrelation at each lag."""
@@ -213,15 +224,9 @@ class PitchPlan:
         cosines[:, 1:-1] *= 2
         return cosines
 
-    def _taper(self, lags: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Compute the window's own autocorrelation, 1 at lag 0."""
-        # That of a frame of a periodic signal falls with the lag as the window's own does, since
-        # fewer samples overlap; divided by it, it comes back to 1 at each period [1]_.
-        #
-        # .. [1] Boersma, "Accurate Short-Term Analysis of the Fundamental Frequency and the
-        #    Harmonics-to-Noise Ratio of a Sampled Sound", IFA Proceedings 17, 1993.
-        power = np.square(np.abs(np.fft.rfft(self.framing.window)))
-        return self._cosines(lags) @ power / np.square(self.framing.window).sum()
+    @property
+    def _window_power(self) -> NDArray[np.float64]:
+        return np.square(np.abs(np.fft.rfft(self.framing.window)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,10 +285,10 @@ def best_paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[
         above = np.maximum.accumulate((before - ramp)[:, ::-1], axis=1)[:, ::-1] + ramp
         best[t, : n_there[t]] += np.maximum(below, above)
     costs = np.abs(ramp[:, np.newaxis] - ramp)
-    paths = np.empty(best.shape[:2], dtype=np.intp)
+    paths = np.zeros((lengths[0] + 1, len(scores)), dtype=np.intp)
     for t in reversed(range(lengths[0])):
         reached = best[t, : n_there[t]]
-        reached[: n_there[t + 1]] -= costs[paths[t + 1, : n_there[t + 1]]] if n_there[t + 1] else 0
+        reached[: n_there[t + 1]] -= costs[paths[t + 1, : n_there[t + 1]]]
         paths[t, : n_there[t]] = reached.argmax(axis=1)
     found = {i: paths[: lengths[place], place] for place, i in enumerate(order)}
     return [found[i] for i in range(len(scores))]

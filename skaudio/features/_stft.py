@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -15,7 +15,9 @@ from scipy.fft import rfft
 
 from skaudio._validation import Interval, StrOptions
 
-__all__ = ["FRAMING_CONSTRAINTS", "Framing", "Spectra", "frame_length"]
+__all__ = ["FRAMING_CONSTRAINTS", "Framing", "PadMode", "Spectra", "frame_length"]
+
+PadMode = Literal["constant", "edge", "reflect", "symmetric"]
 
 FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
     "sample_rate": [Interval(Real, 0, None, closed="neither")],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,7 +62,13 @@ class BandScaler(OneToOneFeatureMixin, ClipTransformer):
         "with_std": ["boolean"],
     }
 
-    def __init__(self, *, scope="band", with_mean=True, with_std=True):
+    def __init__(
+        self,
+        *,
+        scope: Literal["band", "global"] = "band",
+        with_mean: bool = True,
+        with_std: bool = True,
+    ) -> None:
         self.scope = scope
         self.with_mean = with_mean
         self.with_std = with_std

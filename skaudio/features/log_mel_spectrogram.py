@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from skaudio.features._mel import (
     mel_filters,
     warn_of_empty_bands,
 )
-from skaudio.features._stft import Framing, frame_length
+from skaudio.features._stft import Framing, PadMode, frame_length
 
 __all__ = ["LogMelSpectrogram"]
 
@@ -121,28 +122,28 @@ class LogMelSpectrogram(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        n_fft=None,
-        hop_length=None,
-        win_length=None,
-        window="hann",
-        center=True,
-        pad_mode="constant",
-        power=2.0,
-        n_mels=40,
-        fmin=0.0,
-        fmax=None,
-        htk=False,
-        norm="slaney",
-        triangles="hz",
-        log="db",
-        ref=1.0,
-        amin=1e-10,
-        top_db=80.0,
-        eps=1e-6,
-        n_jobs=None,
-    ):
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Any = "hann",
+        center: bool = True,
+        pad_mode: PadMode = "constant",
+        power: float = 2.0,
+        n_mels: int = 40,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        htk: bool = False,
+        norm: float | Literal["slaney"] | None = "slaney",
+        triangles: Literal["hz", "mel"] = "hz",
+        log: Literal["db", "ln"] | None = "db",
+        ref: float | Literal["max"] | Callable = 1.0,
+        amin: float = 1e-10,
+        top_db: float | None = 80.0,
+        eps: float = 1e-6,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +16,11 @@ from skaudio.features._mel import (
     MEL_CONSTRAINTS,
     Decibels,
     LogMelPlan,
+    NaturalLog,
     mel_filters,
     warn_of_empty_bands,
 )
-from skaudio.features._stft import Framing, frame_length
+from skaudio.features._stft import Framing, PadMode, frame_length
 
 __all__ = ["MFCC"]
 
@@ -78,10 +79,15 @@ class MFCC(WaveformTransformer):
         :class:`~skaudio.features.LogMelSpectrogram`.
     triangles : {"hz", "mel"}, default="hz"
         Over which axis the sides of a band's triangle are straight.
+    log : {"db", "ln"}, default="db"
+        Whether the coefficients are those of decibels, or of the natural logarithm of the power
+        plus `eps`.
     amin : float, default=1e-10
-        Smaller mel powers are raised to this one.
+        Smaller mel powers are raised to this one. Only for ``log="db"``.
     top_db : float or None, default=80.0
-        Decibels more than this below the clip's largest are raised to it.
+        Decibels more than this below the clip's largest are raised to it. Only for ``log="db"``.
+    eps : float, default=1e-6
+        Added to the power before its logarithm. Only for ``log="ln"``.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
@@ -118,35 +124,39 @@ class MFCC(WaveformTransformer):
         "deltas": [Options(Integral, {0, 1, 2})],
         "delta_width": [Interval(Integral, 3, None, closed="left")],
         "mel_norm": [StrOptions({"slaney"}), Real, None],
+        "log": [StrOptions({"db", "ln"})],
+        "eps": [Interval(Real, 0, None, closed="neither")],
     }
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        n_mfcc=20,
-        dct_type=2,
-        norm="ortho",
-        lifter=0,
-        deltas=0,
-        delta_width=9,
-        n_fft=None,
-        hop_length=None,
-        win_length=None,
-        window="hann",
-        center=True,
-        pad_mode="constant",
-        power=2.0,
-        n_mels=40,
-        fmin=0.0,
-        fmax=None,
-        htk=False,
-        mel_norm="slaney",
-        triangles="hz",
-        amin=1e-10,
-        top_db=80.0,
-        n_jobs=None,
-    ):
+        n_mfcc: int = 20,
+        dct_type: Literal[1, 2, 3] = 2,
+        norm: Literal["ortho"] | None = "ortho",
+        lifter: float = 0,
+        deltas: Literal[0, 1, 2] = 0,
+        delta_width: int = 9,
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Any = "hann",
+        center: bool = True,
+        pad_mode: PadMode = "constant",
+        power: float = 2.0,
+        n_mels: int = 40,
+        fmin: float = 0.0,
+        fmax: float | None = None,
+        htk: bool = False,
+        mel_norm: float | Literal["slaney"] | None = "slaney",
+        triangles: Literal["hz", "mel"] = "hz",
+        log: Literal["db", "ln"] = "db",
+        amin: float = 1e-10,
+        top_db: float | None = 80.0,
+        eps: float = 1e-6,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.n_mfcc = n_mfcc
         self.dct_type = dct_type
@@ -167,8 +177,10 @@ class MFCC(WaveformTransformer):
         self.htk = htk
         self.mel_norm = mel_norm
         self.triangles = triangles
+        self.log = log
         self.amin = amin
         self.top_db = top_db
+        self.eps = eps
         self.n_jobs = n_jobs
 
     layer_name = "MFCC"
@@ -193,8 +205,10 @@ class MFCC(WaveformTransformer):
             "cosines": plan.cosines,
             "slopes": plan.slopes,
             "power": self.power,
+            "log": self.log,
             "amin": self.amin,
             "top_db": self.top_db,
+            "eps": self.eps,
         }
 
     def n_filter_values(self) -> int:  # noqa: D102
@@ -211,8 +225,9 @@ class MFCC(WaveformTransformer):
             raise ValueError(f"delta_width={self.delta_width} is even, but expected an odd number.")
         framing = Framing.of(self)
         filters = mel_filters(self, self.mel_norm, framing.n_fft)
-        decibels = Decibels(1.0, self.amin, self.top_db)
-        log_mel = LogMelPlan(framing, filters, self.power, decibels)
+        ln = self.log == "ln"
+        scale = NaturalLog(self.eps) if ln else Decibels(1.0, self.amin, self.top_db)
+        log_mel = LogMelPlan(framing, filters, self.power, scale)
         return _MFCCPlan(log_mel, self._cosines(), self._slopes())
 
     def _cosines(self) -> NDArray[np.float64]:

@@ -34,8 +34,7 @@ class PitchSalience(WaveformTransformer):
     n_lags : int, default=60
         Number of pitches, in equal steps of the logarithm of frequency.
     fmin, fmax : float, default=60.0 and 600.0
-        Pitch of the first and of the last band, in Hz; `fmax` is at most an eighth of
-        `sample_rate`.
+        Pitch of the first and of the last band, in Hz; `fmax` is at most 2000.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
@@ -77,15 +76,15 @@ class PitchSalience(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        hop_length=None,
-        win_length=None,
-        n_lags=60,
-        fmin=60.0,
-        fmax=600.0,
-        n_jobs=None,
-    ):
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        n_lags: int = 60,
+        fmin: float = 60.0,
+        fmax: float = 600.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.hop_length = hop_length
         self.win_length = win_length

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skaudio._validation import Interval, check_params
 from skaudio.features._base import WaveformTransformer
-from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, Spectra, frame_length
+from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, PadMode, Spectra, frame_length
 
 __all__ = ["Spectrogram"]
 
@@ -75,17 +75,17 @@ class Spectrogram(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        n_fft=None,
-        hop_length=None,
-        win_length=None,
-        window="hann",
-        center=True,
-        pad_mode="constant",
-        power=1.0,
-        n_jobs=None,
-    ):
+        n_fft: int | None = None,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        window: Any = "hann",
+        center: bool = True,
+        pad_mode: PadMode = "constant",
+        power: float = 1.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.n_fft = n_fft
         self.hop_length = hop_length

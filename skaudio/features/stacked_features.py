@@ -63,7 +63,13 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
         "n_jobs": [Integral, None],
     }
 
-    def __init__(self, transformers, *, average=1, n_jobs=None):
+    def __init__(
+        self,
+        transformers: list[tuple[str, Any]],
+        *,
+        average: int = 1,
+        n_jobs: int | None = None,
+    ) -> None:
         self.transformers = transformers
         self.average = average
         self.n_jobs = n_jobs
@@ -131,7 +137,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
     def _plan(self) -> _StackPlan:
         check_params(self)
         names = [name for name, _ in self._parts()]
-        _ = self.sample_rate
+        _ = self.sample_rate  # raises if there are several
         plans = [part._plan() for _, part in self._parts()]
         for name, plan in zip(names, plans, strict=True):
             if not hasattr(plan, "framing"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral
 from typing import Any, Self
 
@@ -90,11 +91,19 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        statistics=("mean", "std", "p10", "p50", "p90", "slope", "mean_abs_diff"),
+        statistics: Sequence[str] = (
+            "mean",
+            "std",
+            "p10",
+            "p50",
+            "p90",
+            "slope",
+            "mean_abs_diff",
+        ),
         *,
-        where=None,
-        delta_width=9,
-    ):
+        where: int | None = None,
+        delta_width: int = 9,
+    ) -> None:
         self.statistics = statistics
         self.where = where
         self.delta_width = delta_width

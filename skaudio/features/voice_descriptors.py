@@ -16,7 +16,7 @@ from skaudio.features._pitch import PITCH_CONSTRAINTS, PitchPlan, best_paths
 from skaudio.features._spectral_shape import SpectralShape
 from skaudio.features._stft import Framing, Spectra
 
-__all__ = ["VoiceDescriptors", "VoicePlan"]
+__all__ = ["DESCRIPTORS", "VoiceDescriptors", "VoicePlan"]
 
 DESCRIPTORS = (
     "f0", "hnr", "energy", "centroid", "spread", "rolloff_25", "rolloff_50", "rolloff_75",
@@ -70,7 +70,7 @@ class VoiceDescriptors(WaveformTransformer):
     n_lags : int, default=60
         Number of pitches that the path leads through.
     fmin, fmax : float, default=60.0 and 600.0
-        Lowest and highest pitch in Hz.
+        Lowest and highest pitch in Hz; `fmax` is at most 2000.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
@@ -113,15 +113,15 @@ class VoiceDescriptors(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        hop_length=None,
-        win_length=None,
-        n_lags=60,
-        fmin=60.0,
-        fmax=600.0,
-        n_jobs=None,
-    ):
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        n_lags: int = 60,
+        fmin: float = 60.0,
+        fmax: float = 600.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.hop_length = hop_length
         self.win_length = win_length
@@ -242,6 +242,6 @@ class VoicePlan:
 
     @property
     def _n_low_bins(self) -> int:
-        """Bins up to the third harmonic of the highest pitch, which lies up to a lag's step on."""
-        highest = 3 * self.sample_rate / (self.pitch.lags[-1] - 2)
+        """Bins up to the third harmonic of the highest pitch, up to a sample above `fmax`."""
+        highest = 3 * self.sample_rate / (self.pitch.lags[-1] - 1)
         return int(highest * self.framing.n_fft / self.sample_rate) + 2

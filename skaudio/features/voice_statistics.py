@@ -98,18 +98,18 @@ class VoiceStatistics(WaveformTransformer):
 
     def __init__(
         self,
-        sample_rate=16000,
+        sample_rate: float = 16000,
         *,
-        statistics=_STATISTICS,
-        smoothing=3,
-        delta_width=5,
-        hop_length=None,
-        win_length=None,
-        n_lags=60,
-        fmin=60.0,
-        fmax=600.0,
-        n_jobs=None,
-    ):
+        statistics: Sequence[str] = _STATISTICS,
+        smoothing: int = 3,
+        delta_width: int = 5,
+        hop_length: int | None = None,
+        win_length: int | None = None,
+        n_lags: int = 60,
+        fmin: float = 60.0,
+        fmax: float = 600.0,
+        n_jobs: int | None = None,
+    ) -> None:
         self.sample_rate = sample_rate
         self.statistics = statistics
         self.smoothing = smoothing

@@ -1,6 +1,7 @@
 """Torch modules that networks are made of, and what a network of one's own needs."""
 
 from skaudio.layers.blocks import ConvBlock, MaskedBlocks
+from skaudio.layers.bottleneck_adapter import BottleneckAdapter
 from skaudio.layers.constrained import (
     ConstrainedConv1d,
     ConstrainedConv2d,
@@ -8,13 +9,16 @@ from skaudio.layers.constrained import (
     ConstrainedHead,
     ConstrainedLinear,
 )
+from skaudio.layers.corpus_conv import CorpusConv
+from skaudio.layers.dense_head import DenseHead, VectorNorm
 from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
 from skaudio.layers.pitch_salience import PitchSalience
-from skaudio.layers.pooling import AttentionPooling
+from skaudio.layers.pooling import AttentionPooling, FramePooling
 from skaudio.layers.precision import LinearHead
+from skaudio.layers.recurrent import RecurrentLayer
 from skaudio.layers.resolution import (
     AvgMaxPool,
     AvgPool,
@@ -25,6 +29,8 @@ from skaudio.layers.resolution import (
     DiffResTF,
     MaxPool,
 )
+from skaudio.layers.same_conv import SameConv2d
+from skaudio.layers.self_attention import SelfAttention
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
 from skaudio.layers.stacked_features import StackedFeatures
@@ -35,6 +41,7 @@ __all__ = [
     "AvgMaxPool",
     "AvgPool",
     "BandNorm",
+    "BottleneckAdapter",
     "ChangeHopSize",
     "ConstrainedConv1d",
     "ConstrainedConv2d",
@@ -43,10 +50,13 @@ __all__ = [
     "ConstrainedLinear",
     "ConvAvgPool",
     "ConvBlock",
+    "CorpusConv",
+    "DenseHead",
     "DepthwiseConv2d",
     "DiffRes",
     "DiffResF",
     "DiffResTF",
+    "FramePooling",
     "LevelNorm",
     "LinearHead",
     "LogMel",
@@ -57,9 +67,13 @@ __all__ = [
     "NormConstrained",
     "NormConstraint",
     "PitchSalience",
+    "RecurrentLayer",
+    "SameConv2d",
+    "SelfAttention",
     "SeparableConv2d",
     "Spectrogram",
     "StackedFeatures",
+    "VectorNorm",
     "frame_mask",
     "project_norms",
     "shrink_lengths",

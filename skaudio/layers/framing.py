@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from skaudio.layers.precision import at_least_float32, widest_float
 
-__all__ = ["Framed", "Lengths", "PadMode", "cache_parts", "narrow", "no_autocast"]
+__all__ = ["Framed", "Lengths", "PadMode", "groups_of_clips", "in_dtype_of", "no_autocast"]
 
 PadMode = Literal["constant", "edge", "reflect", "symmetric"]
 Lengths = TypeVar("Lengths", int, NDArray[np.int64], Tensor)
@@ -114,7 +114,7 @@ class Framed(nn.Module):
         return squared.clamp(min=torch.finfo(squared.dtype).tiny).pow(power / 2)
 
 
-def narrow(features: Tensor, waveform: Tensor) -> Tensor:
+def in_dtype_of(features: Tensor, waveform: Tensor) -> Tensor:
     """Return features in the dtype of the waveform, but never in half precision."""
     # Decibels between -100 and 100 are 0.06 apart in float16, and 0.5 in bfloat16.
     return features.to(at_least_float32(waveform.dtype))
@@ -125,7 +125,7 @@ def no_autocast(waveform: Tensor) -> torch.autocast:
     return torch.autocast(waveform.device.type, enabled=False)
 
 
-def cache_parts(frames: Tensor) -> tuple[Tensor, ...]:
+def groups_of_clips(frames: Tensor) -> tuple[Tensor, ...]:
     """Split frames into clips to be worked on together: one by one on a CPU, else all at once."""
     # A second of sound is some 0.3 MB of float64 frames, and as much of spectra: it stays in the
     # cache. Of a whole batch, each step would write to memory what the next one has to read again.

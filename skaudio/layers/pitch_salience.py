@@ -6,7 +6,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from skaudio.layers.framing import Framed, PadMode, cache_parts, narrow, no_autocast
+from skaudio.layers.framing import Framed, PadMode, groups_of_clips, in_dtype_of, no_autocast
 
 __all__ = ["PitchSalience"]
 
@@ -69,8 +69,8 @@ class PitchSalience(Framed):
         """Compute the salience."""
         with no_autocast(waveform):
             frames = self._frames(waveform, lengths)
-            salience = torch.cat([self._salience(part) for part in cache_parts(frames)])
-            return narrow(salience.transpose(1, 2), waveform)
+            salience = torch.cat([self._salience(part) for part in groups_of_clips(frames)])
+            return in_dtype_of(salience.transpose(1, 2), waveform)
 
     def _salience(self, frames: Tensor) -> Tensor:
         window = self.window.to(frames.dtype).sum(0)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers.precision import double_in_evaluation
+from skaudio.layers.precision import LinearHead, double_in_evaluation
 
-__all__ = ["AttentionPooling"]
+__all__ = ["AttentionPooling", "FramePooling"]
 
 
 class AttentionPooling(nn.Module):
@@ -32,6 +32,7 @@ class AttentionPooling(nn.Module):
     See Also
     --------
     LinearHead : Maps the pooled vectors to logits.
+    FramePooling : The same for sequences, with simpler scores.
     frame_mask : Makes the mask.
 
     References
@@ -63,3 +64,44 @@ class AttentionPooling(nn.Module):
             score = score.masked_fill(~real, float("-inf"))
         weight = torch.softmax(double_in_evaluation(score, self.training), dim=1)
         return torch.einsum("bp,bpc->bc", weight, positions.to(weight.dtype))
+
+
+class FramePooling(nn.Module):
+    r"""Weighted mean over the frames of a sequence, the weights learned.
+
+    The softmax over all frames of the scores :math:`w^\top h_t` gives the weights. (A bias of the
+    scores would not change them.)
+
+    Parameters
+    ----------
+    n_features : int
+        Size of a frame's vector.
+
+    Shape: input ``(batch, n_frames, n_features)``, mask ``(batch, 1, 1, n_frames)``, True where a
+    frame is real; output ``(batch, n_features)``, in float64 in evaluation on a CPU (see
+    :func:`~skaudio.layers.precision.double_in_evaluation`).
+
+    See Also
+    --------
+    AttentionPooling : For maps of channels, bands and frames.
+    RecurrentLayer : Computes the frames.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.layers import FramePooling
+    >>> FramePooling(64)(torch.randn(2, 50, 64)).shape
+    torch.Size([2, 64])
+    """
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.score = LinearHead(n_features, 1, bias=False)
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Pool all frames of every clip."""
+        score = self.score(x)  # batch, frame, 1
+        if mask is not None:
+            score = score.masked_fill(~mask[:, 0, 0, :, None], float("-inf"))
+        weight = torch.softmax(score, dim=1)
+        return (weight * x.to(weight.dtype)).sum(1)

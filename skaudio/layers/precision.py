@@ -81,16 +81,17 @@ class LinearHead(nn.Linear):
     """:class:`torch.nn.Linear` computed in float64 in evaluation on a CPU.
 
     The last layer of a network, kept in its attribute ``head`` (see
-    :class:`~skaudio.networks.NetworkModule`). In evaluation a clip's logits are then the same
-    alone and in any batch (see :func:`~skaudio.layers.precision.double_in_evaluation`).
+    :class:`~skaudio.networks.NetworkModule`), and the dense layers on the way to it. In evaluation
+    a clip's logits are then the same alone and in any batch (see
+    :func:`~skaudio.layers.precision.double_in_evaluation`).
 
     Parameters
     ----------
     in_features, out_features, bias, device, dtype
         As for :class:`torch.nn.Linear`.
 
-    Shape: input ``(batch, in_features)``, output ``(batch, out_features)``, in float64 in
-    evaluation on a CPU.
+    Shape: input ``(..., in_features)``, output ``(..., out_features)``, in float64 in evaluation
+    on a CPU.
 
     See Also
     --------
@@ -107,7 +108,7 @@ class LinearHead(nn.Linear):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map ``(batch, in_features)`` to ``(batch, out_features)``."""
+        """Map ``(..., in_features)`` to ``(..., out_features)``."""
         if self.training or x.device.type != "cpu":
             return nn.functional.linear(x.to(self.weight.dtype), self.weight, self.bias)
         bias = None if self.bias is None else self.bias.double()

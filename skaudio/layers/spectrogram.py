@@ -22,7 +22,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from skaudio.layers.framing import Framed, Lengths, PadMode, cache_parts, narrow, no_autocast
+from skaudio.layers.framing import (
+    Framed,
+    Lengths,
+    PadMode,
+    groups_of_clips,
+    in_dtype_of,
+    no_autocast,
+)
 from skaudio.layers.precision import widest_float
 
 __all__ = ["MFCC", "LogMel", "Spectrogram"]
@@ -74,8 +81,8 @@ class Spectrogram(Framed):
         """Compute the spectrogram."""
         with no_autocast(waveform):
             frames = self._frames(waveform, lengths)
-            magnitude = [self._magnitude(part, self.power) for part in cache_parts(frames)]
-            return narrow(torch.cat(magnitude).transpose(1, 2), waveform)
+            magnitude = [self._magnitude(part, self.power) for part in groups_of_clips(frames)]
+            return in_dtype_of(torch.cat(magnitude).transpose(1, 2), waveform)
 
 
 class LogMel(Framed):
@@ -164,9 +171,11 @@ class LogMel(Framed):
         with no_autocast(waveform):
             frames = self._frames(waveform, lengths)
             filters = self.filters.to(frames.dtype).T
-            bands = [self._magnitude(part, self.power) @ filters for part in cache_parts(frames)]
+            bands = [
+                self._magnitude(part, self.power) @ filters for part in groups_of_clips(frames)
+            ]
             power = torch.cat(bands).transpose(1, 2)  # batch, band, frame
-            return narrow(self._logarithm(power, lengths), waveform)
+            return in_dtype_of(self._logarithm(power, lengths), waveform)
 
     def _logarithm(self, power: Tensor, lengths: Tensor | None) -> Tensor:
         if self.log is None:
@@ -197,7 +206,7 @@ class MFCC(nn.Module):
     Parameters
     ----------
     cosines : array-like of shape (n_mfcc, n_mels)
-        Weights of the mel bands' decibels in each coefficient.
+        Weights of the mel bands' logarithms in each coefficient.
     slopes : array-like of shape (deltas, delta_width)
         Weights of the neighbouring frames in each derivative in time.
     **log_mel
@@ -245,7 +254,7 @@ class MFCC(nn.Module):
             n_frames = None if lengths is None else self.n_frames(lengths)
             slopes = self.slopes.to(log_mel.dtype)
             bands = [cepstrum, *(_derivative(cepstrum, weights, n_frames) for weights in slopes)]
-            return narrow(torch.cat(bands, dim=1), waveform)
+            return in_dtype_of(torch.cat(bands, dim=1), waveform)
 
 
 def _derivative(bands: Tensor, weights: Tensor, n_frames: Tensor | None) -> Tensor:

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 import copy
-import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from torch import nn
 
 from skaudio.networks.base import BaseNetwork
 from skaudio.networks.mts import MTSNet
+from skaudio.networks.shared_trunk import SharedTrunk
 
-__all__ = ["build_network", "default_network", "fill_in_default", "takes_lengths"]
+__all__ = [
+    "build_network",
+    "default_network",
+    "fill_in_default",
+    "skip_initial_weights",
+    "wants_initial_weights",
+]
+
+_wants_initial_weights: ContextVar[bool] = ContextVar("wants_initial_weights", default=True)
 
 
 def default_network() -> BaseNetwork:
@@ -46,7 +56,11 @@ def fill_in_default(owner: Any, parameter: str, names: Iterable[str]) -> None:
 
 
 def build_network(
-    network: Any, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int = 1
+    network: Any,
+    n_bands: int,
+    n_outputs: int | Sequence[int],
+    n_frames: int | None,
+    n_channels: int = 1,
 ) -> nn.Module:
     """Build a module from whatever counts as a network.
 
@@ -56,7 +70,7 @@ def build_network(
         A module is copied; a callable is called as :meth:`BaseNetwork.build` is; None stands for
         :func:`default_network`.
     n_bands, n_outputs, n_frames, n_channels
-        As for :meth:`BaseNetwork.build`.
+        As for :meth:`BaseNetwork.build`. For several corpora, a callable is called once for each.
 
     Returns
     -------
@@ -66,16 +80,25 @@ def build_network(
     Raises
     ------
     TypeError
-        If what is built is not a module.
+        If what is built is not a module, or a ready-made one is to serve several corpora.
 
     See Also
     --------
-    takes_lengths : Tells how to call the module.
+    skaudio.networks.contract.takes_lengths : Tells how to call the module.
     """
     if network is None:
         network = default_network()
     if isinstance(network, nn.Module):
+        if isinstance(n_outputs, Sequence):
+            raise TypeError(
+                f"network is a {type(network).__name__}, whose only head cannot serve several "
+                "corpora. Pass a function that builds it with n_outputs."
+            )
         return copy.deepcopy(network)
+    if isinstance(n_outputs, Sequence) and not hasattr(network, "build"):
+        return SharedTrunk(
+            [build_network(network, n_bands, n, n_frames, n_channels) for n in n_outputs]
+        )
     build = getattr(network, "build", network)
     module = build(n_bands, n_outputs, n_frames=n_frames, n_channels=n_channels)
     if not isinstance(module, nn.Module):
@@ -86,17 +109,30 @@ def build_network(
     return module
 
 
-def takes_lengths(module: nn.Module) -> bool:
-    """Tell whether a module wants to know how many frames of each clip are not padding.
+@contextmanager
+def skip_initial_weights() -> Iterator[None]:
+    """Build networks inside this context without reading the files of their initial weights.
 
-    It does if its `forward` has an argument named ``lengths``, see :class:`NetworkModule`.
+    For modules whose weights are replaced at once by those of a saved model: that model is used
+    where such a file need not be. Only the current thread is affected.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
+    See Also
+    --------
+    wants_initial_weights : What a network asks that has such a file.
+    """
+    token = _wants_initial_weights.set(False)
+    try:
+        yield
+    finally:
+        _wants_initial_weights.reset(token)
+
+
+def wants_initial_weights() -> bool:
+    """Tell a network that is being built whether to read a file of initial weights.
 
     Returns
     -------
     bool
+        False inside :func:`skip_initial_weights`.
     """
-    return "lengths" in inspect.signature(module.forward).parameters
+    return _wants_initial_weights.get()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from numbers import Real
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,8 @@ from skaudio._validation import HasMethods, Interval, StrOptions
 from skaudio.layers import DiffRes, frame_mask
 from skaudio.layers.resolution.base import count_left, least_size
 from skaudio.networks.base import BaseNetwork
-from skaudio.networks.building import build_network, fill_in_default, takes_lengths
+from skaudio.networks.building import build_network, fill_in_default
+from skaudio.networks.contract import takes_lengths
 
 __all__ = ["DiffResNet"]
 
@@ -92,7 +93,7 @@ class DiffResNet(BaseNetwork):
         reduction_rate: float = 0.5,
         backbone: BaseNetwork | None = None,
         *,
-        input_scale: str = "db",
+        input_scale: Literal["db", "ln"] = "db",
         guide_weight: float = 1.0,
         learn_pos_emb: bool = False,
     ) -> None:

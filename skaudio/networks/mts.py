@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from skaudio.layers import (
     MultiscaleConv2d,
     frame_mask,
 )
+from skaudio.layers.multiscale.convolution import KernelUpdate, TrainingMode
 from skaudio.networks._sizes import check_counts, check_pairs
 from skaudio.networks.base import BaseNetwork
 
@@ -121,10 +123,8 @@ class MTSNet(BaseNetwork):
         "input_norm": ["boolean"],
         "batch_norm": ["boolean"],
         "stretch_penalty_lambda": [Interval(Real, 0, None, closed="left")],
-        "training_mode": [
-            StrOptions({"train_and_eval", "only_eval", "only_train", "only_gradients"})
-        ],
-        "kernel_update": [StrOptions({"tied", "averaged"})],
+        "training_mode": [StrOptions(set(get_args(TrainingMode)))],
+        "kernel_update": [StrOptions(set(get_args(KernelUpdate)))],
     }
 
     def __init__(
@@ -135,16 +135,16 @@ class MTSNet(BaseNetwork):
         *,
         pool_size: Sequence = (2, 2),
         multiscale_blocks: Sequence[int] | None = None,
-        padding: str = "same",
-        pooling: str = "attention",
+        padding: Literal["same", "valid"] = "same",
+        pooling: Literal["attention", "flatten"] = "attention",
         n_hidden: int | None = None,
         dropout: float = 0.2,
         level_norm: bool = True,
         input_norm: bool = True,
         batch_norm: bool = True,
         stretch_penalty_lambda: float = 0.0,
-        training_mode: str = "train_and_eval",
-        kernel_update: str = "tied",
+        training_mode: TrainingMode = "train_and_eval",
+        kernel_update: KernelUpdate = "tied",
     ) -> None:
         self.n_filters = n_filters
         self.kernel_size = kernel_size

@@ -66,7 +66,7 @@ def _recogniser(model: Any) -> Any:
             model = model.best_estimator_
         elif isinstance(model, Pipeline):
             model = model.steps[-1][1]
-        elif hasattr(model, "estimator_"):
+        elif hasattr(model, "estimator_") and not hasattr(model, "n_clips_"):
             model = model.estimator_
         else:
             return model

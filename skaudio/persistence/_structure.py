@@ -77,11 +77,16 @@ _CONSTRUCTED = {"builtins.frozenset", "pathlib.Path"}
 
 # Of scikit-learn, what is neither an estimator, which skops knows, nor public.
 _SKLEARN_INTERNALS = {
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.calibration._TemperatureScaling",
     "sklearn.metrics._scorer._MultimetricScorer",
     "sklearn.metrics._scorer._PassthroughScorer",
     "sklearn.metrics._scorer._Scorer",
     "sklearn.model_selection._split._CVIterableWrapper",
     "sklearn.utils._bunch.Bunch",
+    "sklearn.utils._metadata_requests.MetadataRequest",
+    "sklearn.utils._metadata_requests.MethodMetadataRequest",
 }
 
 # Their functions compute and do nothing else, so that any file may name them.

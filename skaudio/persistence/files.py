@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import os
@@ -25,6 +26,7 @@ from skaudio.persistence._archive import (
 )
 from skaudio.persistence._card import FORMAT, make_card
 from skaudio.persistence._names import name_of, refuse_unnamed, resolves
+from skaudio.persistence._requests import owners_as_names, restore_owners
 from skaudio.persistence._structure import check_tree, compact, expand, is_known, names_in
 from skaudio.persistence.tensors import TensorStore, use_store
 
@@ -52,7 +54,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
         module as network or loss), or is of a kind that the format does not have: a sparse matrix,
         a dictionary with tuples as keys, an object that refers to itself.
     OSError
-        If the file cannot be written. What stood under `path` stays.
+        If the file cannot be written, or `path` is no file but a folder, pipe or device. What
+        stood under `path` stays.
 
     See Also
     --------
@@ -65,7 +68,8 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     Networks are saved as their description and their weights. The state of the optimizer is not:
     further training begins with a fresh one, as after joblib. Networks, functions, losses,
     callbacks and transformers of your own are saved by import name, so that :func:`load` needs
-    their code and your consent.
+    their code and your consent. Callbacks are saved with their parameters, without what they have
+    gathered in a training.
 
     The file is a zip archive without compression: a card (JSON), the structure as skops [1]_
     describes it, its arrays, and the weights as safetensors [2]_. Clips are never in it, unless a
@@ -86,7 +90,7 @@ def save(model: Any, path: str | os.PathLike[str]) -> None:
     ...     skaudio.load(f"{folder}/features.skaudio").n_mels
     40
     """
-    path = Path(path).expanduser()
+    path = _file_at(path)
     refuse_unnamed(model)
     tree, members, store = _take_apart(model)
     unnamed = sorted(name for name in names_in(tree) if not resolves(name))
@@ -136,8 +140,8 @@ def load(path: str | os.PathLike[str], trusted: Collection[str | type] = ()) -> 
         code at hand.
     FileVersionError
         If the file has a format that this version of skaudio does not read.
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or no file but a folder, pipe or device.
 
     See Also
     --------
@@ -151,7 +155,7 @@ def load(path: str | os.PathLike[str], trusted: Collection[str | type] = ()) -> 
     the process.
     """
     names = _check_trusted(trusted)
-    path = Path(path).expanduser()
+    path = _file_at(path)
     with path.open("rb") as file, _clean_errors(path):
         if file.read(2) != b"PK":
             raise DamagedFileError(
@@ -188,17 +192,26 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         If the file has no card that can be read. The rest of the file is not checked.
     FileVersionError
         If the file has a format that this version of skaudio does not read.
-    FileNotFoundError
-        If there is no such file.
+    OSError
+        If there is no such file, or no file but a folder, pipe or device.
 
     See Also
     --------
     save : Save a model.
     load : Load a model.
     """
-    path = Path(path).expanduser()
+    path = _file_at(path)
     with path.open("rb") as file, _clean_errors(path), zipfile.ZipFile(file) as archive:
         return _read_card(path, archive)
+
+
+def _file_at(path: str | os.PathLike[str]) -> Path:
+    """Refuse what is no file: a pipe would be waited for, and a device be replaced by a file."""
+    path = Path(path).expanduser()
+    if path.exists() and not path.is_file():
+        found = "is a folder, pipe or device, but expected a file. Choose another path"
+        raise OSError(errno.EINVAL, found, str(path))
+    return path
 
 
 def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorStore]:
@@ -207,7 +220,7 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
 
     store = TensorStore()
     try:
-        with use_store(store):
+        with use_store(store), owners_as_names(model):
             written = skops.io.dumps(model)
         with zipfile.ZipFile(io.BytesIO(written)) as archive:
             tree = json.loads(archive.read(_SCHEMA))
@@ -218,9 +231,8 @@ def _take_apart(model: Any) -> tuple[dict[str, Any], dict[str, bytes], TensorSto
         check_tree(expand(tree))
     except RecursionError:
         raise ValueError(
-            f"{type(model).__name__} cannot be saved: a part of it refers to itself, as an "
-            "estimator does after set_fit_request. Leave it out, or use joblib.dump, whose "
-            "files run code when they are loaded."
+            f"{type(model).__name__} cannot be saved: a part of it refers to itself. Leave it "
+            "out, or use joblib.dump, whose files run code when they are loaded."
         ) from None
     except Exception as error:  # objects refuse to be saved in many ways
         raise ValueError(
@@ -250,7 +262,9 @@ def _rebuild(path: Path, file: BinaryIO, trusted: Collection[str]) -> Any:
             f"and scikit-learn. If you know these and who wrote the file, pass trusted={unknown}."
         )
     with use_store(store):
-        return skops.io.loads(data, trusted=untrusted)
+        model = skops.io.loads(data, trusted=untrusted)
+    restore_owners(model)
+    return model
 
 
 def _as_skops(archive: zipfile.ZipFile, tree: dict[str, Any]) -> bytes:

@@ -80,6 +80,7 @@ def outcome(model, X):
 
 def search():
     """Search over a grid that takes minutes; say how it ended."""
+    from sklearn.base import clone
     from sklearn.model_selection import GridSearchCV
 
     from skaudio import AudioClassifier
@@ -88,6 +89,9 @@ def search():
     signal.signal(signal.SIGINT, signal.default_int_handler)
     parameters, X, y = configurations()["plain"]
     model = AudioClassifier(**{**parameters, "max_epochs": 300})
+    # What is imported late is imported now: an interrupt in an import can leave Python with the
+    # exit status of one that nobody caught.
+    clone(model).set_params(max_epochs=1).fit(X, y)
     started()
     try:
         GridSearchCV(model, {"lr": [1e-3, 3e-3]}, cv=2).fit(X, y)
@@ -136,14 +140,14 @@ def read(folder, result):
     wrong, good, bad = [], [], []
     for path in paths:
         print(path, flush=True)  # so that a crash can be traced to its file
-        flaws = {name: _flaw_of(way, path) for name, way in ways.items()}
-        wrong += [f"{path}: {name}: {flaw}" for name, flaw in flaws.items() if flaw]
+        faults = {name: _fault_of(way, path) for name, way in ways.items()}
+        wrong += [f"{path}: {name}: {fault}" for name, fault in faults.items() if fault]
         try:
             ways["convert"](path)
             good.append(path)
         except Exception:
             bad.append(path)
-    wrong += _flaws_of_report(loader, good, bad)
+    wrong += _faults_of_report(loader, good, bad)
     Path(result).write_text(json.dumps({"wrong": wrong, "good": len(good), "bad": len(bad)}))
 
 
@@ -164,7 +168,7 @@ def _limit_memory():
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
-def _flaw_of(way, path):
+def _fault_of(way, path):
     from skaudio.audio import AudioInfo
     from skaudio.exceptions import AudioFormatError
 
@@ -182,7 +186,7 @@ def _flaw_of(way, path):
     return None if sound and np.isfinite(got).all() else f"{got.dtype} {got.shape}: {got}"
 
 
-def _flaws_of_report(loader, good, bad):
+def _faults_of_report(loader, good, bad):
     """Read all files at once: the error is to list the bad ones, and no others."""
     from skaudio.exceptions import AudioFormatError
 

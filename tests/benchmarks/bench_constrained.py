@@ -1,4 +1,4 @@
-"""Norm-constrained layers beside the plain ones, and the cost of projecting a network."""
+"""Norm-constrained layers against plain ones, and the cost of projecting a network."""
 
 from __future__ import annotations
 

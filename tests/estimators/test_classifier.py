@@ -100,7 +100,7 @@ def test_logits_are_averaged_over_crops():
 
 
 class Certain(nn.Module):
-    """Gives logits far apart, which say more the louder a clip is."""
+    """Returns logits far apart, which say more the louder a clip is."""
 
     def __init__(self):
         super().__init__()
@@ -267,7 +267,7 @@ def test_frames_that_a_fixed_size_head_was_not_built_for(features):
         model.predict(X[..., :9])
 
 
-# ------------------------------------------------------------------- chance
+# --------------------------------------------------------------- randomness
 
 
 def test_same_seed_same_bits(features):
@@ -326,7 +326,7 @@ def test_grid_search_gives_the_same_bits_with_one_and_two_jobs(tiny, features):
 # ------------------------------------------------------------------------ weights
 
 
-def test_unit_weights_are_none_at_all(tiny, features):
+def test_equal_weights_change_nothing(tiny, features):
     X, y = features
     plain = classifier(tiny, max_epochs=2).fit(X, y).predict_proba(X)
     ones = classifier(tiny, max_epochs=2).fit(X, y, sample_weight=np.ones(len(y)))

@@ -246,7 +246,7 @@ def test_a_loss_goes_on_learning(tiny, features):
     scales = [1.0]
     for _ in range(3):
         model.partial_fit(*features)
-        scales.append(model.net_.criterion_.loss.scale.item())
+        scales.append(model.net_.criterion_[0].loss.scale.item())
     assert len({round(scale, 6) for scale in scales}) == 4
     assert model.loss.scale == 1
     model.set_params(loss="focal").partial_fit(*features)

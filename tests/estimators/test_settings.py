@@ -12,6 +12,7 @@ import pytest
 import sklearn
 import soundfile
 import torch
+from sklearn.metrics import log_loss
 from sklearn.model_selection import GridSearchCV, GroupKFold, cross_val_predict, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.utils.fixes import parse_version
@@ -42,7 +43,9 @@ def test_all_that_is_learned_can_be_listed(tiny, features):
     X, y = features
     for model, target in [(classifier(tiny), y), (AudioRegressor(tiny, max_epochs=1), X[:, 0, 0])]:
         learned = vars(model.fit(X, target)).keys() - model.get_params(deep=False).keys()
-        assert learned == {"architecture_", "target_", "net_", "n_features_in_", "_clip_ndim"}
+        assert learned == {
+            "architecture_", "target_", "net_", "n_clips_", "n_features_in_", "_clip_ndim",
+        }  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -118,6 +121,14 @@ def test_scoring_by_skorch(tiny, features, weighted):
     )
     assert model.history_["train_accuracy"].iloc[-1] > 0.8
     assert model.history_["valid_accuracy"].iloc[-1] == model.score(X, y)
+
+
+def test_scoring_of_probabilities_by_skorch(tiny, features):
+    X, y = features
+    scores = [EpochScoring("neg_log_loss", lower_is_better=False)]
+    model = classifier(tiny, callbacks=scores, max_epochs=2).fit(X, y, X_val=X, y_val=y)
+    found = model.history_["neg_log_loss"].iloc[-1]
+    assert found == pytest.approx(-log_loss(y, model.predict_proba(X)), rel=1e-5)
 
 
 def test_threads_are_set_for_the_time_of_a_call(tiny, features):
@@ -216,6 +227,7 @@ def test_callbacks_of_scikit_learn_are_told_of_every_epoch(tiny, features):
         ({"loss": "ordinal", "class_order": ["cat", "cow"]}, "does not list each of the classes"),
         ({"loss": "ordinal", "class_order": ["cat", "cow", "dog", "cat"]}, "each .* once"),
         ({"device": "cuda:9"}, "torch finds . CUDA devices here. Set device='auto'"),
+        ({"device": "xpu:0"}, "device is 'xpu:0', which torch cannot use here .* device='auto'"),
         ({"device": "gpu"}, "device is 'gpu', but expected 'auto', 'cpu'"),
         ({"frontend": make_pipeline(LogMelSpectrogram())}, "'frontend' parameter|expected one of"),
         ({"augmentation": [TimeMask(), 3]}, "(?i)augmentation"),
@@ -324,8 +336,8 @@ def test_class_weights_count_in_the_validation_loss(features, early_stopping):
 
 def test_stages_without_early_stopping_end_with_the_best_score(tiny, features):
     X, y = features
-    noisy = X + np.random.default_rng(1).normal(scale=8, size=X.shape).astype(np.float32)
-    model = classifier(tiny, lr=0.1, lr_schedule="staged", patience=2, max_epochs=30)
+    noisy = X + np.random.default_rng(1).normal(scale=12, size=X.shape).astype(np.float32)
+    model = classifier(tiny, lr=0.3, batch_size=8, lr_schedule="staged", patience=2, max_epochs=30)
     model.fit(X[:24], y[:24], X_val=noisy, y_val=y)
     assert model.history_["valid_score"].iloc[-1] < model.history_["valid_score"].max()
     assert model.score(noisy, y) == pytest.approx(model.history_["valid_score"].max())
@@ -366,6 +378,32 @@ def test_the_ordinal_loss_knows_the_order(tiny, features, forms, order):
     assert model.history_["train_loss"].iloc[0] == pytest.approx(
         expected.history_["train_loss"].iloc[0], rel=0.05
     )
+
+
+@pytest.mark.parametrize("text", [["1", "1.0", "2"], ["1", "2", "nan"]], ids=["equal", "no-number"])
+def test_text_that_has_no_order_as_numbers(tiny, features, text):
+    X, y = levels(features)
+    labels = [text[LEVELS.index(label)] for label in y]
+    with pytest.raises(ValueError, match="needs to know the order of the classes"):
+        classifier(tiny, loss="ordinal").fit(X, labels)
+
+
+@pytest.mark.parametrize(
+    ("forms", "message"),
+    [
+        (lambda y: y, r"needs to know the order of the classes \['high', 'low', 'medium'\]"),
+        (
+            lambda y: pd.Categorical(y, LEVELS, ordered=True),
+            r"in the order of the columns, \['high",
+        ),
+        (lambda y: [f"{9 + LEVELS.index(label)}" for label in y], "Set loss='ordinal'"),
+    ],
+    ids=["text", "Categorical", "numbers-as-text"],
+)
+def test_an_ordinal_loss_that_does_not_know_the_order(tiny, features, forms, message):
+    X, y = levels(features)
+    with pytest.raises(ValueError, match=message):
+        classifier(tiny, loss=OrdinalLoss()).fit(X, forms(y))
 
 
 def test_probability_falls_with_the_distance_in_rank(tiny, features):

@@ -80,7 +80,8 @@ def test_plateau_lowers_the_rate_when_nothing_improves(tiny, features):
     [([], 0), ([0.5, 0.6, 0.7], 0), ([0.5, 0.5, 0.5], 1), ([0.5, 0.5, 0.5, 0.9, 0.9, 0.9], 2)],
 )
 def test_count_plateaus(scores, plateaus):
-    assert count_plateaus(scores, patience=2, min_delta=0.005) == plateaus
+    begin = 3 * plateaus  # each of them took three epochs
+    assert count_plateaus(scores, patience=2, min_delta=0.005) == (plateaus, begin)
 
 
 def test_stages_lower_the_rate_and_end_the_training(tiny, features):

@@ -1,6 +1,7 @@
 import librosa
 import numpy as np
 import pytest
+import scipy.fft
 from numpy.testing import assert_allclose, assert_array_equal
 
 from skaudio.exceptions import SkaudioWarning
@@ -83,6 +84,22 @@ def test_all_coefficients_keep_the_log_mel_energy():
     assert_allclose(*energies, rtol=1e-5)
 
 
+def test_a_gain_moves_the_first_natural_log_coefficient_only():
+    loud, soft = (
+        MFCC(log="ln", eps=1e-12, n_mels=64).fit_transform(gain * noise()) for gain in (1.0, 0.5)
+    )
+    rise = np.log(4) * np.sqrt(64)  # the orthonormal transform of a constant
+    assert_allclose((loud - soft)[:, 0], rise, rtol=1e-4)
+    assert_allclose((loud - soft)[:, 1:], 0, atol=1e-3)
+
+
+def test_natural_log_coefficients_are_the_transform_of_natural_log_bands():
+    settings = {"n_mels": 64, "log": "ln", "eps": 1e-3, "power": 1.0}
+    log_mel = LogMelSpectrogram(**settings).fit_transform(noise())
+    expected = scipy.fft.dct(log_mel, axis=1, norm="ortho")[:, :20]
+    assert_allclose(MFCC(**settings).fit_transform(noise()), expected, atol=1e-3)
+
+
 def test_list_in_list_out_and_each_as_if_alone():
     clips = [noise(1, n)[0] for n in (300, 9000)]
     together = MFCC(deltas=1, n_jobs=2).fit_transform(clips)
@@ -109,6 +126,9 @@ def test_names():
         ({"dct_type": 4}, "'dct_type' parameter"),
         ({"lifter": -1}, "'lifter' parameter"),
         ({"fmax": 10_000}, "fmax=10000 Hz is above"),
+        ({"log": "log2"}, "'log' parameter"),
+        ({"log": None}, "'log' parameter"),
+        ({"log": "ln", "eps": 0.0}, "'eps' parameter"),
     ],
 )
 def test_wrong_parameters(settings, message):

@@ -54,6 +54,14 @@ def test_pitch_of_a_clipped_vowel(vowel, f0):
     assert_allclose(found["f0"], semitones(f0), atol=0.1)
 
 
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_pitches_up_to_2_khz(rate):
+    for fmin, fmax, f0 in ((500, 2000, 1990), (30, 200, 35)):
+        voice = VoiceDescriptors(rate, fmin=fmin, fmax=fmax, win_length=rate // 12)
+        clip = sum(tone(k * f0, rate, rate) for k in (1, 2, 3))
+        assert_allclose(voice.fit_transform([clip])[0][0, 8:-8], semitones(f0), atol=0.2)
+
+
 @pytest.mark.parametrize(("start", "stop"), [(90, 180), (400, 150)])
 def test_pitch_of_a_glide(vowel, start, stop):
     f0 = np.geomspace(start, stop, RATE)

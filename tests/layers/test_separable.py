@@ -118,3 +118,9 @@ def test_separable_is_free_by_default():
     layer(torch.randn(2, 3, 8, 10))
     project_norms(layer)
     assert all(torch.equal(*pair) for pair in zip(layer.parameters(), before, strict=True))
+
+
+@pytest.mark.parametrize("name", ["depth_max_norm", "point_max_norm", "depth_minmax_rate"])
+def test_errors_name_the_parameters_of_the_layer(name):
+    with pytest.raises(ValueError, match=rf"^{name}=-1, but expected"):
+        SeparableConv2d(2, 3, 3, **{name: -1})

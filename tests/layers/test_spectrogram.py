@@ -22,6 +22,7 @@ SETTINGS = [
     ("LogMelSpectrogram", {"pad_mode": "edge"}),
     ("MFCC", {"deltas": 2, "lifter": 22}),
     ("MFCC", {"dct_type": 3, "norm": None, "center": False, "deltas": 1, "delta_width": 5}),
+    ("MFCC", {"log": "ln", "eps": 1e-4, "deltas": 1}),
     ("Spectrogram", {"power": 2 / 3, "n_fft": 1024, "hop_length": 512}),
     ("Spectrogram", {}),
     ("PitchSalience", {}),
@@ -32,7 +33,7 @@ SETTINGS = [
         "StackedFeatures",
         {
             "transformers": [
-                ("mfcc", features.MFCC(pad_mode="edge")),
+                ("mfcc", features.MFCC(pad_mode="edge", log="ln")),
                 ("mel", features.LogMelSpectrogram()),
             ],
             "average": 3,

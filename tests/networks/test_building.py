@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from skaudio.networks import BaseNetwork, DiffResNet, MTSNet, SeparableNet
-from skaudio.networks.building import build_network, default_network, fill_in_default, takes_lengths
+from skaudio.networks.building import build_network, default_network, fill_in_default
+from skaudio.networks.contract import takes_lengths
 
 
 class WithLengths(nn.Linear):

@@ -19,8 +19,8 @@ def decibels(*shape, seed=0):
     return 20 * torch.randn(shape, generator=torch.Generator().manual_seed(seed)) - 40
 
 
-def settle(module, n_bands):
-    """Give the batch norms statistics, then switch to evaluation."""
+def evaluated(module, n_bands):
+    """Let the batch norms see a batch, then switch to evaluation."""
     module(decibels(4, 1, n_bands, 13))
     return module.eval()
 
@@ -55,7 +55,7 @@ def test_any_size_goes_through_and_learns(n_bands, n_frames, pooling, options):
     ids=str,
 )
 def test_padded_clips_answer_as_if_alone(n_bands, options):
-    module = settle(MTSNet(**options).build(n_bands, 4), n_bands)
+    module = evaluated(MTSNet(**options).build(n_bands, 4), n_bands)
     lengths = torch.tensor([1, 2, 3, 8, 29, 30])
     x = decibels(6, 1, n_bands, 30)
     together = module(x, lengths)
@@ -75,21 +75,21 @@ def test_padding_teaches_nothing():
 
 
 def test_permuting_clips_permutes_answers():
-    module = settle(MTSNet().build(20, 4), 20)
+    module = evaluated(MTSNet().build(20, 4), 20)
     x, order = decibels(5, 1, 20, 17), torch.tensor([3, 0, 4, 1, 2])
     torch.testing.assert_close(module(x)[order], module(x[order]))
 
 
 def test_a_gain_does_not_matter():
-    module = settle(MTSNet().build(20, 4), 20)
+    module = evaluated(MTSNet().build(20, 4), 20)
     x = decibels(5, 1, 20, 17)
     torch.testing.assert_close(module(x - 15.0), module(x), rtol=0, atol=1e-4)
-    deaf = settle(MTSNet(level_norm=False).build(20, 4), 20)
+    deaf = evaluated(MTSNet(level_norm=False).build(20, 4), 20)
     assert not torch.allclose(deaf(x - 15.0), deaf(x), atol=1e-2)
 
 
 def test_the_level_of_a_single_band_matters():
-    module = settle(MTSNet().build(1, 4), 1)
+    module = evaluated(MTSNet().build(1, 4), 1)
     x = decibels(5, 1, 1, 17)
     assert not torch.allclose(module(x - 15.0), module(x), atol=1e-2)
 

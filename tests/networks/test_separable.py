@@ -14,8 +14,8 @@ def n_parameters(module):
     return sum(weight.numel() for weight in module.parameters())
 
 
-def settle(module):
-    """Give the batch norms statistics, then switch to evaluation."""
+def evaluated(module):
+    """Let the batch norms see a batch, then switch to evaluation."""
     shape = (4, module.input_norm.norm.num_features, 13)
     module(torch.randn(shape)[:, None] * 10 - 40)
     return module.eval()
@@ -45,7 +45,7 @@ def test_any_size_goes_through_and_learns(n_bands, n_frames, n_channels):
 
 @pytest.mark.parametrize("n_bands", [1, 3, 40])
 def test_padded_clips_answer_as_if_alone(n_bands):
-    module = settle(SeparableNet().build(n_bands, 4))
+    module = evaluated(SeparableNet().build(n_bands, 4))
     lengths = torch.tensor([1, 2, 3, 8, 29, 30])
     x = 20 * torch.randn(6, 1, n_bands, 30) - 40
     together = module(x, lengths)
@@ -92,10 +92,10 @@ def test_bounds_can_be_left_out():
 @pytest.mark.parametrize(("n_bands", "deaf"), [(20, True), (1, False)])
 def test_a_gain_does_not_matter_but_to_a_single_band(n_bands, deaf):
     torch.manual_seed(0)
-    module = settle(SeparableNet(n_filters=(4, 8)).build(n_bands, 4))
+    module = evaluated(SeparableNet(n_filters=(4, 8)).build(n_bands, 4))
     x = 10 * torch.randn(5, 1, n_bands, 17) - 40
     assert torch.allclose(module(x - 15.0), module(x), atol=1e-4) == deaf
-    hearing = settle(SeparableNet(n_filters=(4, 8), level_norm=False).build(n_bands, 4))
+    hearing = evaluated(SeparableNet(n_filters=(4, 8), level_norm=False).build(n_bands, 4))
     assert not torch.allclose(hearing(x - 15.0), hearing(x), atol=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Files that were damaged by chance, and files made by someone who means harm."""
+"""Files that were damaged at random, and files made by someone who means harm."""
 
 import contextlib
 import io
@@ -47,7 +47,7 @@ def path(tmp_path):
     return tmp_path / "m.skaudio"
 
 
-# ------------------------------------------------------------------------------ damage by chance
+# --------------------------------------------------------------------------------- random damage
 
 
 def test_cut_at_every_length(honest, path):
@@ -299,6 +299,14 @@ WRONG = {
             if node.get("__class__") == "LogMelSpectrogram"
         ],
         "536870916 filter values",
+    ),
+    "huge rate": (
+        lambda tree: [
+            node["content"]["content"].update(n_fft={"json": "null"}, sample_rate={"json": "1e12"})
+            for node in nodes_in(tree)
+            if node.get("__class__") == "LogMelSpectrogram"
+        ],
+        "filter values",
     ),
     "many outputs": (set_plain("Architecture", "n_outputs", 4), "has 4 outputs, but"),
     "size as text": (set_plain("Architecture", "n_bands", "4"), "expected integers"),

@@ -2,9 +2,11 @@
 
 import errno
 import json
+import os
 import subprocess
 import sys
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -239,6 +241,15 @@ def test_the_old_file_survives_a_failure(error, model, tmp_path, monkeypatch):
         skaudio.save(model, path)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_is_no_file_is_left_alone(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", tmp_path):
+        for use in (partial(skaudio.save, LogMelSpectrogram()), skaudio.load, skaudio.describe):
+            with pytest.raises(OSError, match="is a folder, pipe or device, but expected a file"):
+                use(path)
+    assert (tmp_path / "pipe").is_fifo()
 
 
 def test_folders_are_made_and_names_of_any_kind_taken(tmp_path):

@@ -12,7 +12,9 @@ import pytest
 import skorch
 import soundfile
 import torch
+from sklearn import config_context
 from sklearn.base import BaseEstimator, clone
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, RidgeClassifier
@@ -42,7 +44,7 @@ from skaudio._artifacts import hash_value
 from skaudio.augmentation import Gain, TimeMask
 from skaudio.callbacks import KernelAveraging
 from skaudio.exceptions import UntrustedFileError
-from skaudio.metrics import unweighted_average_recall
+from skaudio.metrics import uar_scorer, unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
 FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
@@ -51,6 +53,10 @@ ESTIMATOR = {
     "device": "cpu",
 }  # fmt: skip
 SMALL = {
+    "AdapterRNN": {"n_hidden": 2},
+    "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
+    "FusionNet": {"n_filters": 2, "n_blocks": 1, "n_hidden": 2},
+    "VGG16Net": {"width": 1 / 64},
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,))},
     "MTSNet": {"n_filters": (2, 2)},
     "SeparableNet": {"n_filters": (2, 4)},
@@ -178,6 +184,20 @@ def test_options_of_an_estimator(options, clips, tmp_path, monkeypatch):
     assert_same(round_trip(model, tmp_path), model, clips[0])
 
 
+FRONTENDS = [
+    LogMelSpectrogram(sample_rate=8000),
+    LogMelSpectrogram(sample_rate=8000, win_length=300),
+    skaudio.MFCC(sample_rate=8000),
+    skaudio.Spectrogram(sample_rate=8000),
+]
+
+
+@pytest.mark.parametrize("frontend", FRONTENDS, ids=repr)
+def test_front_ends_with_defaults(frontend, clips, tmp_path):
+    model = AudioClassifier(**ESTIMATOR | {"frontend": frontend}).fit(*clips)
+    assert_same(round_trip(model, tmp_path), model, clips[0])
+
+
 def test_generator_goes_on_where_it_was(tmp_path):
     generator = np.random.RandomState(3)
     generator.normal()  # draws two numbers and keeps one
@@ -219,7 +239,7 @@ def test_one_object_stays_one(clips, tmp_path):
     model = AudioClassifier(**ESTIMATOR).fit(*clips)
     loaded = round_trip(model, tmp_path)
     assert loaded.architecture_ is loaded.net_.architecture
-    assert loaded.target_ is loaded.net_.target
+    assert loaded.target_ is loaded.net_.targets[0]
     twice = make_pipeline(FrozenEstimator(model), FrozenEstimator(model))
     loaded = round_trip(twice, tmp_path)
     assert loaded[0].estimator.net_ is loaded[1].estimator.net_
@@ -270,6 +290,7 @@ SEARCHES = {
             recall_score, average="macro")}, refit="uar",
     ),
     "own score": lambda model: GridSearchCV(model, {"lr": [1e-3]}, cv=2),
+    "scorer of ours": lambda model: GridSearchCV(model, {"lr": [1e-3]}, cv=2, scoring=uar_scorer),
     "random": lambda model: RandomizedSearchCV(
         model, {"lr": [1e-3, 1e-2], "network": [MTSNet(n_filters=(2,))]}, n_iter=1, cv=GroupKFold(2)
     ),
@@ -288,6 +309,29 @@ def test_finished_search(search, clips, tmp_path):
     assert loaded.cv_results_.keys() == model.cv_results_.keys()
     assert loaded.score(X, y) == model.score(X, y)
     clone(loaded).fit(X, y, **groups)
+
+
+def test_metadata_requests(clips, tmp_path):
+    X, y = clips
+    weight = np.arange(len(y))
+    with config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=True)
+        model = make_pipeline(scaler, FunctionTransformer()).fit(X)
+        loaded = round_trip(model, tmp_path)
+        assert_same(loaded, model, X)
+        for step in (model[0], loaded[0]):
+            assert step._metadata_request.owner is step._metadata_request.fit.owner is step
+        loaded.fit(X, sample_weight=weight)
+    expected = StandardScaler().fit(X, sample_weight=weight).mean_
+    np.testing.assert_array_equal(loaded[0].mean_, expected)
+
+
+@pytest.mark.parametrize("method", ["sigmoid", "isotonic"])
+def test_calibrated_probabilities(method, clips, tmp_path):
+    estimator = AudioClassifier(**ESTIMATOR)
+    model = CalibratedClassifierCV(estimator, method=method, cv=2).fit(*clips)
+    loaded = round_trip(model, tmp_path)
+    assert hash_value(results(loaded, clips[0])) == hash_value(results(model, clips[0]))
 
 
 def test_trees_are_loaded_when_trusted(clips, tmp_path):
@@ -338,6 +382,10 @@ OWN = {
     "loss function": {"loss": squared},
     "loss object": {"loss": Margin(0.5)},
     "optimizer": {"optimizer": torch.optim.SGD},
+    "callback that holds the optimizer": {
+        "callbacks": [skorch.callbacks.LRScheduler(torch.optim.lr_scheduler.StepLR, step_size=1)],
+        "lr_schedule": None,
+    },
     "callback": {"callbacks": [("stop", skorch.callbacks.EarlyStopping("train_loss", patience=9))]},
 }
 

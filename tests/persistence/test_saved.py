@@ -18,6 +18,10 @@ FOLDER = Path(__file__).parents[1] / "data" / "saved"
 LARGEST = 20_000
 
 SMALL = {
+    "AdapterRNN": {"n_hidden": 2},
+    "AdapterResNet": {"n_filters": 1, "n_blocks": 1},
+    "FusionNet": {"n_filters": 1, "n_blocks": 1, "n_hidden": 1, "n_layers": 1},
+    "VGG16Net": {"width": 1 / 128},
     # The names of its scorer's many small tensors take 8 kB.
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,), batch_norm=False, input_norm=False)},
     "MTSNet": {"n_filters": (2, 2), "n_hidden": 4},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -20,11 +20,11 @@ from skaudio.layers.multiscale.branch_maps import (
 )
 from skaudio.layers.multiscale.kernel_stretching import KernelStretch
 
-__all__ = ["MultiscaleConv2d"]
+__all__ = ["KernelUpdate", "MultiscaleConv2d", "OutputType", "TrainingMode"]
 
-_OUTPUT_TYPES = ("pooled_map", "concat_fmaps", "interleave_chdim")
-_TRAINING_MODES = ("train_and_eval", "only_eval", "only_train", "only_gradients")
-_KERNEL_UPDATES = ("averaged", "tied")
+OutputType = Literal["pooled_map", "concat_fmaps", "interleave_chdim"]
+TrainingMode = Literal["train_and_eval", "only_eval", "only_train", "only_gradients"]
+KernelUpdate = Literal["averaged", "tied"]
 
 
 class _LastForward(NamedTuple):
@@ -141,10 +141,10 @@ class MultiscaleConv2d(nn.Conv2d):
         dtype: Any = None,
         *,
         scale_factors: Sequence[tuple[float, float]] = (),
-        output_type: str = "pooled_map",
+        output_type: OutputType = "pooled_map",
         stretch_penalty_lambda: float = 0.0,
-        training_mode: str = "train_and_eval",
-        kernel_update: str = "averaged",
+        training_mode: TrainingMode = "train_and_eval",
+        kernel_update: KernelUpdate = "averaged",
         time_axis: int = -2,
         stretch_penality_lambda: float | None = None,
     ) -> None:
@@ -155,10 +155,10 @@ class MultiscaleConv2d(nn.Conv2d):
         if stretch_penality_lambda is not None:
             stretch_penalty_lambda = stretch_penality_lambda
         self.scale_factors = _check_factors(scale_factors)
-        self.output_type = _check_option("output_type", output_type, _OUTPUT_TYPES)
+        self.output_type = _check_option("output_type", output_type, get_args(OutputType))
         self.stretch_penalty_lambda = _check_penalty(stretch_penalty_lambda)
-        self.training_mode = _check_option("training_mode", training_mode, _TRAINING_MODES)
-        self.kernel_update = _check_option("kernel_update", kernel_update, _KERNEL_UPDATES)
+        self.training_mode = _check_option("training_mode", training_mode, get_args(TrainingMode))
+        self.kernel_update = _check_option("kernel_update", kernel_update, get_args(KernelUpdate))
         self.time_axis = _check_option("time_axis", time_axis, (-2, -1))
         self._stretches = [
             KernelStretch((self.kernel_size[0], self.kernel_size[1]), factors)

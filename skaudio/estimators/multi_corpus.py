@@ -1,0 +1,602 @@
+"""Recognise classes of several corpora with one network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from numbers import Integral
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import pandas as pd
+from joblib import effective_n_jobs
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
+from sklearn.metrics import accuracy_score
+from sklearn.utils.validation import check_is_fitted
+
+from skaudio._validation import CallbackSupportMixin, Interval, fit_context, with_callbacks
+from skaudio.estimators._base import TrainedNetMixin, fit_task
+from skaudio.estimators._data import (
+    ClipSource,
+    Corpus,
+    check_clips,
+    make_training_set,
+    make_validation_set,
+)
+from skaudio.estimators._net import AudioNet
+from skaudio.estimators._targets import ClassTarget
+from skaudio.estimators._torch_state import threads
+from skaudio.estimators._training import train
+from skaudio.estimators._transfer import Pretrained
+from skaudio.estimators.classifier import (
+    AudioClassifier,
+    class_probabilities,
+    log_class_probabilities,
+)
+from skaudio.exceptions import AudioFormatError
+from skaudio.networks import AdapterResNet
+
+__all__ = ["MultiCorpusClassifier"]
+
+_COLUMN = "corpus"
+_UNNAMED = "default"
+
+
+class MultiCorpusClassifier(
+    TrainedNetMixin, MetaEstimatorMixin, ClassifierMixin, CallbackSupportMixin, BaseEstimator
+):
+    """Neural network that learns from several corpora, each with labels of its own.
+
+    All corpora share the trunk of the network. In networks with adapters
+    (:class:`~skaudio.networks.AdapterResNet`, :class:`~skaudio.networks.AdapterRNN`,
+    :class:`~skaudio.networks.FusionNet`) each has adapters, norms, pooling and a head for itself,
+    in others the head alone. Training takes a batch of each corpus in turn [1]_.
+
+    Which corpus a clip is of stands in the column ``corpus`` of `X`, so that searches,
+    cross-validation and scorers of scikit-learn pass it on; or in the argument `corpus`, for
+    direct calls. The other columns are what `estimator` takes, one column of paths for example.
+
+    Parameters
+    ----------
+    estimator : AudioClassifier, optional
+        How to train; it is cloned. None means ``AudioClassifier(AdapterResNet())``. Its
+        `validation_fraction` is held back of each corpus.
+    steps_per_epoch : int, optional
+        Batches of each corpus in an epoch. By default an epoch shows about as many clips as there
+        are.
+
+    Attributes
+    ----------
+    estimator_ : AudioClassifier
+        The settings that were trained with; not fitted.
+    corpora_ : ndarray of shape (n_corpora,)
+        Names of the corpora, sorted; those of :meth:`add_corpus` come last.
+    classes_ : ndarray of shape (n_classes,)
+        The labels of all corpora, sorted.
+    corpus_classes_ : dict of str to ndarray
+        The labels of each corpus, sorted.
+    n_clips_ : dict of str to int
+        Clips of each corpus that were trained on, without those held back for validation.
+    net_ : skorch.NeuralNet
+        The trained net; ``net_.module_`` is the torch module.
+    architecture_ : Architecture
+        What it takes to build the network again.
+    history_ : DataFrame
+        One row per epoch, as of :class:`AudioClassifier`. ``valid_score`` is the mean over
+        corpora, ``valid_score_<corpus>`` the score of each.
+    n_parameters_, n_trained_parameters_ : int
+        Parameters of the network, and those of them that are not frozen.
+    n_features_in_ : int
+        Bands seen in :meth:`fit`, or columns of a 2-D array.
+
+    See Also
+    --------
+    AudioClassifier : For one corpus; its `pretrained` may be a classifier of several.
+    skaudio.metrics.uar_by_corpus : Recall of each corpus.
+
+    Notes
+    -----
+    ``PredefinedSplit`` with -1 for all clips of other corpora cross-validates one corpus, while
+    all others are trained on in each fold.
+
+    References
+    ----------
+    .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from skaudio import AudioClassifier
+    >>> from skaudio.estimators import MultiCorpusClassifier
+    >>> from skaudio.networks import AdapterResNet
+    >>> rng = np.random.default_rng(0)
+    >>> y = np.array(["calm", "angry", "dog", "cat"] * 12)
+    >>> corpus = np.array(["voices", "voices", "animals", "animals"] * 12)
+    >>> X = rng.normal(size=(48, 8, 20)) + 4 * (np.arange(48) % 2)[:, None, None]
+    >>> single = AudioClassifier(AdapterResNet(n_filters=4), max_epochs=5, random_state=0)
+    >>> model = MultiCorpusClassifier(single).fit(X, y, corpus=corpus)
+    >>> model.corpus_classes_["animals"]
+    array(['cat', 'dog'], dtype='<U5')
+    >>> model.predict_proba(X[:2], corpus="voices").shape
+    (2, 4)
+    >>> model.for_corpus("animals").classes_
+    array(['cat', 'dog'], dtype='<U5')
+    """
+
+    # Metadata passes through pipelines and searches without a call by the user.
+    __metadata_request__fit: ClassVar = {"sample_weight": True, "groups": True, "corpus": True}
+    __metadata_request__predict: ClassVar = {"corpus": True}
+    __metadata_request__predict_proba: ClassVar = {"corpus": True}
+    __metadata_request__predict_log_proba: ClassVar = {"corpus": True}
+    __metadata_request__score: ClassVar = {"sample_weight": True, "corpus": True}
+
+    _parameter_constraints: dict = {
+        "estimator": "no_validation",
+        "steps_per_epoch": [None, Interval(Integral, 1, None, closed="left")],
+    }
+
+    def __init__(
+        self, estimator: AudioClassifier | None = None, *, steps_per_epoch: int | None = None
+    ) -> None:
+        self.estimator = estimator
+        self.steps_per_epoch = steps_per_epoch
+
+    @with_callbacks
+    @fit_context(prefer_skip_nested_validation=False)
+    def fit(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        corpus: ArrayLike | str | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+        corpus_val: ArrayLike | str | None = None,
+    ) -> Self:
+        """Train the network on all corpora together.
+
+        Parameters
+        ----------
+        X : DataFrame with a column ``corpus``, or as in :meth:`AudioClassifier.fit`
+            With no corpus named at all, all clips are of one.
+        y : array-like of shape (n_clips,)
+            Labels; all text, or all numbers.
+        sample_weight : array-like of shape (n_clips,), optional
+            Weights >= 0, scaled to mean 1 within each corpus. Clips of weight zero are left out.
+        groups : array-like of shape (n_clips,), optional
+            Clips of one group, such as a speaker, stay together when clips are held back for
+            validation, which each corpus does on its own.
+        corpus : array-like of shape (n_clips,) or str, optional
+            Name of the corpus of each clip, or of all, if `X` has no such column.
+        X_val, y_val, corpus_val : as `X`, `y` and `corpus`, optional
+            Validation clips, of each corpus at least one, instead of holding back some of `X`.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If a corpus has one class only or too few clips, names of corpora are missing or given
+            twice, labels mix text and numbers, or as in :meth:`AudioClassifier.fit`.
+        TypeError
+            If `estimator` is no :class:`AudioClassifier`.
+        """
+        model = self._new_model()
+        pretrained = model._open_pretrained()
+        clips, names = _split_names(X, corpus)
+        source = self._check_clips(model, clips, reset=True)
+        corpora = _make_corpora(model, source, y, sample_weight, groups, names)
+        corpora = self._add_validation(model, corpora, X_val, y_val, corpus_val)
+        checkpoints = model._open_checkpoints(corpora, pretrained, self.steps_per_epoch)
+        seed = model._choose_seed(checkpoints, fresh=True)
+        corpora = [_hold_back(model, part, seed) for part in corpora]
+        with threads(model.n_threads), fit_task(self, model.max_epochs) as tasks:
+            outputs = tuple(part.target.n_outputs for part in corpora)
+            net = model._make_net(corpora, seed, pretrained, outputs)
+            self._take(model, net, {_name(part): len(part.training) for part in corpora})
+            train(net, model._run_settings(tasks, self.steps_per_epoch), corpora, checkpoints)
+        return self
+
+    def predict_proba(self, X: Any, corpus: ArrayLike | str | None = None) -> NDArray[np.float32]:
+        """Compute the probability of each class.
+
+        Parameters
+        ----------
+        X, corpus : as in :meth:`fit`
+            The names need not be given if there was one corpus only.
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes)
+            Columns in the order of ``classes_``, zero where a label is not of the clip's corpus;
+            rows sum to 1.
+
+        Raises
+        ------
+        ValueError
+            If a corpus is unknown, or names are missing where several corpora were fitted.
+        """
+        return self._predict(X, corpus, class_probabilities, elsewhere=0.0)
+
+    def predict_log_proba(
+        self, X: Any, corpus: ArrayLike | str | None = None
+    ) -> NDArray[np.float32]:
+        """Compute the logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X, corpus : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes)
+            Minus infinity where a label is not of the clip's corpus, finite elsewhere.
+        """
+        return self._predict(X, corpus, log_class_probabilities, elsewhere=-np.inf)
+
+    def predict(self, X: Any, corpus: ArrayLike | str | None = None) -> NDArray:
+        """Find the most probable label of each clip, among those of its corpus.
+
+        Parameters
+        ----------
+        X, corpus : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips,)
+        """
+        return self.classes_[self.predict_proba(X, corpus).argmax(axis=1)]
+
+    def score(
+        self,
+        X: Any,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        corpus: ArrayLike | str | None = None,
+    ) -> float:
+        """Compute the accuracy over all clips.
+
+        Parameters
+        ----------
+        X, y, sample_weight, corpus : as in :meth:`fit`
+
+        Returns
+        -------
+        float
+
+        See Also
+        --------
+        skaudio.metrics.uar_by_corpus_scorer : Gives each corpus, and each class, the same weight.
+        """
+        return float(accuracy_score(y, self.predict(X, corpus), sample_weight=sample_weight))
+
+    def for_corpus(self, name: str) -> AudioClassifier:
+        """Make a classifier for one corpus, with only the weights that it needs.
+
+        Parameters
+        ----------
+        name : str
+
+        Returns
+        -------
+        AudioClassifier
+            Fitted, and independent of this one. It predicts the same.
+
+        Raises
+        ------
+        ValueError
+            If there is no such corpus.
+        """
+        check_is_fitted(self)
+        number = self._number_of(name)
+        model = clone(self.estimator_)
+        model.net_ = self.net_.for_corpora([number])
+        model.architecture_ = model.net_.architecture
+        model.target_ = model.net_.targets[0]
+        model.n_clips_ = self.n_clips_[str(name)]
+        for learned in ("n_features_in_", "_clip_ndim"):
+            if hasattr(self, learned):
+                setattr(model, learned, getattr(self, learned))
+        return model
+
+    def add_corpus(
+        self,
+        X: Any,
+        y: ArrayLike,
+        corpus: str,
+        sample_weight: ArrayLike | None = None,
+        groups: ArrayLike | None = None,
+        X_val: Any = None,
+        y_val: ArrayLike | None = None,
+    ) -> Self:
+        """Learn one more corpus, with a trunk that stays as it is.
+
+        What was learned before is not changed by a bit. If the training fails or is interrupted,
+        the model stays as it was.
+
+        Parameters
+        ----------
+        X, y, sample_weight, groups, X_val, y_val
+            Of the new corpus alone, as in :meth:`AudioClassifier.fit`.
+        corpus : str
+            Name of the new corpus.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            If there is a corpus of this name, or as in :meth:`fit`.
+        """
+        check_is_fitted(self)
+        if str(corpus) in self.corpora_:
+            raise ValueError(
+                f"corpus {str(corpus)!r} has been fitted already, with {self.corpora_.tolist()}. "
+                "Choose another name, or fit all corpora anew."
+            )
+        model = clone(self.estimator_).set_params(mode="adapters")
+        pretrained = Pretrained(self.architecture_, self.net_.targets, self.net_.module_.network)
+        source = self._check_clips(model, X, reset=False)
+        (part,) = _make_corpora(model, source, y, sample_weight, groups, str(corpus))
+        _check_kind(_labels(part.target), self.classes_)
+        if X_val is not None or y_val is not None:
+            (part,) = self._add_validation(model, [part], X_val, y_val, str(corpus))
+        checkpoints = model._open_checkpoints([part], pretrained)
+        seed = model._choose_seed(checkpoints, fresh=True)
+        part = _hold_back(model, part, seed)
+        with threads(model.n_threads):
+            net = model._make_net([part], seed, pretrained, (part.target.n_outputs,))
+            train(net, model._run_settings(), [part], checkpoints)
+            joined = self.net_.for_corpora(range(len(self.corpora_)), net)
+        self._take(self.estimator_, joined, self.n_clips_ | {str(corpus): len(part.training)})
+        return self
+
+    def set_params(self, **params: Any) -> Self:
+        """Set parameters; ``estimator__...`` reach into the default estimator, too.
+
+        Parameters
+        ----------
+        **params
+            As for any scikit-learn estimator.
+
+        Returns
+        -------
+        self
+        """
+        if self.estimator is None and any(name.startswith("estimator__") for name in params):
+            self.estimator = _default_estimator()
+        return super().set_params(**params)
+
+    def _new_model(self) -> AudioClassifier:
+        """Clone the settings, and check what concerns several corpora."""
+        estimator = _default_estimator() if self.estimator is None else self.estimator
+        if not isinstance(estimator, AudioClassifier):
+            raise TypeError(
+                f"estimator is {estimator!r}, but expected an AudioClassifier, which says how to "
+                "train. Put other steps into its frontend, or before this estimator in a Pipeline."
+            )
+        if estimator.warm_start:
+            raise ValueError(
+                "estimator has warm_start=True, but several corpora are always trained afresh. "
+                "Set it to False; add_corpus learns one more."
+            )
+        if estimator.mode not in (None, "scratch", "adapters"):
+            raise ValueError(
+                f"estimator has mode={estimator.mode!r}, which starts from the layers of one "
+                "corpus. Set mode='adapters' to start several from one trunk, or None."
+            )
+        model = clone(estimator)
+        model._validate_params()
+        model._check_options()
+        return model
+
+    def _check_clips(self, model: AudioClassifier, X: Any, *, reset: bool) -> ClipSource:
+        frontend = model.frontend
+        rate = None if frontend is None else frontend.sample_rate
+        return check_clips(self, X, rate, effective_n_jobs(model.n_jobs), reset=reset)
+
+    def _add_validation(
+        self, model: AudioClassifier, corpora: Sequence[Corpus], X: Any, y: Any, names: Any
+    ) -> list[Corpus]:
+        """Check the user's own validation clips, if there are any, and hand each its corpus."""
+        if (X is None) != (y is None):
+            raise ValueError("X_val and y_val go together: pass both or neither.")
+        if X is None:
+            model._check_staged()
+            return list(corpora)
+        clips, names = _split_names(X, names)
+        source = self._check_clips(model, clips, reset=False)
+        labels, names = ClassTarget().check(y, "y_val"), _check_names(names, len(source))
+        if len(labels) != len(source):
+            raise ValueError(
+                f"X_val has {len(source)} clips, but y_val has {len(labels)} entries: pass one for "
+                "each clip."
+            )
+        known = {_name(part) for part in corpora}
+        if set(names) != known:
+            raise ValueError(
+                f"X_val has clips of {np.unique(names).tolist()}, but expected some of each corpus "
+                f"of X, {sorted(known)}, and of no other."
+            )
+        result = []
+        for part in corpora:
+            rows = np.flatnonzero(names == _name(part))
+            validation = make_validation_set(
+                source.subset(rows), labels[rows], part.target, None, part.training
+            )
+            result.append(replace(part, validation=validation))
+        return result
+
+    def _take(self, model: AudioClassifier, net: AudioNet, n_clips: dict[str, int]) -> None:
+        """Take on a net, and what it has learned to tell; `n_clips` are in the order of corpora."""
+        self.estimator_ = model
+        self.net_, self.architecture_ = net, net.architecture
+        self.n_clips_ = n_clips
+        self.corpora_ = np.array(list(n_clips))
+        labels = [_labels(target) for target in net.targets]
+        self.corpus_classes_ = dict(zip(n_clips, labels, strict=True))
+        self.classes_ = np.unique(np.concatenate(labels))
+
+    def _predict(
+        self,
+        X: Any,
+        corpus: Any,
+        combine: Callable[[NDArray[np.float64], NDArray[np.int64]], NDArray[np.float32]],
+        elsewhere: float,
+    ) -> NDArray[np.float32]:
+        """Let each corpus' clips be predicted by its layers, in the columns of its classes."""
+        check_is_fitted(self)
+        clips, names = _split_names(X, corpus)
+        source = self._check_clips(self.estimator_, clips, reset=False)
+        if names is None and len(self.corpora_) == 1:
+            names = str(self.corpora_[0])
+        if names is None:
+            raise ValueError(
+                f"X names no corpus, but the model knows {self.corpora_.tolist()}. Pass a "
+                "DataFrame with the column 'corpus', or corpus=."
+            )
+        names = _check_names(names, len(source))
+        numbers = {name: self._number_of(name) for name in np.unique(names)}
+        result = np.full((len(source), len(self.classes_)), elsewhere, np.float32)
+        for name, number in numbers.items():
+            rows = np.flatnonzero(names == name)
+            outputs, clip = self.estimator_._run_net(self.net_, source.subset(rows), number)
+            columns = np.searchsorted(self.classes_, _labels(self.net_.targets[number]))
+            result[np.ix_(rows, columns)] = combine(outputs, clip)
+        return result
+
+    def _number_of(self, name: Any) -> int:
+        found = np.flatnonzero(self.corpora_ == str(name))
+        if len(found) == 0:
+            raise ValueError(
+                f"corpus {str(name)!r} is unknown: the model was fitted on "
+                f"{self.corpora_.tolist()}. Take one of these, or learn it with add_corpus."
+            )
+        return int(found[0])
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.three_d_array = True
+        return tags
+
+
+def _default_estimator() -> AudioClassifier:
+    return AudioClassifier(AdapterResNet())
+
+
+def _split_names(X: Any, corpus: Any) -> tuple[Any, Any]:
+    """Separate clips from the names of their corpora, which are None if there are none."""
+    if _COLUMN not in getattr(X, "columns", ()):
+        return X, corpus
+    if corpus is not None:
+        raise ValueError(
+            "X has a column 'corpus', and corpus= was passed as well. Leave one of them out."
+        )
+    clips = X.drop(columns=_COLUMN)
+    if clips.shape[1] == 0:
+        raise AudioFormatError(
+            "X has the column 'corpus' only, but expected clips as well: a column of paths, for "
+            "example."
+        )
+    # A single column holds clips, paths or arrays, one in each cell, unless it holds numbers.
+    holds_clips = clips.shape[1] == 1 and not pd.api.types.is_numeric_dtype(clips.iloc[:, 0])
+    return clips.iloc[:, 0].tolist() if holds_clips else clips, X[_COLUMN]
+
+
+def _check_names(names: Any, n_clips: int) -> NDArray[np.str_]:
+    """Return a name for each clip, as text; without names, all are of one corpus."""
+    if names is None or isinstance(names, str):
+        return np.full(n_clips, _UNNAMED if names is None else names)
+    found = np.asarray(names, dtype=object)
+    if found.shape != (n_clips,):
+        raise ValueError(
+            f"corpus has the shape {found.shape}, but there are {n_clips} clips: pass one name for "
+            "each, or one for all."
+        )
+    missing = np.flatnonzero(pd.isna(found))
+    if len(missing):
+        raise ValueError(
+            f"corpus is missing for clip {missing[0]} ({found[missing[0]]!r}), and for "
+            f"{len(missing) - 1} more. Name the corpus of each clip."
+        )
+    return found.astype(str)
+
+
+def _check_labels(y: Any, source: ClipSource) -> NDArray:
+    """Check the labels of all corpora together."""
+    if y is None:
+        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
+    labels = ClassTarget().check(y)
+    if len(labels) != len(source):
+        raise ValueError(
+            f"X has {len(source)} clips, but y has {len(labels)} entries: pass one for each clip."
+        )
+    return labels
+
+
+def _check_kind(labels: NDArray, known: NDArray) -> None:
+    """Refuse to mix text and numbers: they have no common order."""
+    if (labels.dtype.kind in "OUS") != (known.dtype.kind in "OUS"):
+        raise ValueError(
+            f"y has labels such as {labels.tolist()[0]!r}, but those of the other corpora are like "
+            f"{known.tolist()[0]!r}: text and numbers have no common order. Make all of them text."
+        )
+
+
+def _make_corpora(
+    model: AudioClassifier, source: ClipSource, y: Any, sample_weight: Any, groups: Any, names: Any
+) -> list[Corpus]:
+    """Divide clips among corpora; check and encode what is known of each."""
+    labels = _check_labels(y, source)
+    names = _check_names(names, len(source))
+    known = {"sample_weight": sample_weight, "groups": groups}
+    for what, values in known.items():
+        if values is not None and np.shape(values) != (len(source),):
+            raise ValueError(
+                f"{what} has shape {np.shape(values)}, but there are {len(source)} clips: pass one "
+                "entry for each."
+            )
+    target = model._new_target(y)  # of all, as the order of an ordered Categorical is
+    result = []
+    for number, name in enumerate(np.unique(names)):
+        rows = np.flatnonzero(names == name)
+        weight, group = (None if v is None else np.asarray(v)[rows] for v in known.values())
+        with _naming(name):
+            learned, training = make_training_set(
+                source.subset(rows), labels[rows], target, weight, group,
+                before=None, corpus=number,
+            )  # fmt: skip
+        result.append(Corpus(learned, training, name=None if name == _UNNAMED else str(name)))
+    return result
+
+
+def _hold_back(model: AudioClassifier, corpus: Corpus, seed: int) -> Corpus:
+    with _naming(corpus.name):
+        return model._hold_back(corpus, seed)
+
+
+def _labels(target: Any) -> NDArray:
+    return target.labels  # only classes are learned here
+
+
+def _name(corpus: Corpus) -> str:
+    return _UNNAMED if corpus.name is None else corpus.name
+
+
+@contextmanager
+def _naming(corpus: str | None) -> Iterator[None]:
+    """Say in errors which corpus they are about."""
+    try:
+        yield
+    except ValueError as error:
+        if corpus in (None, _UNNAMED):
+            raise
+        raise type(error)(f"corpus {str(corpus)!r}: {error}") from error
