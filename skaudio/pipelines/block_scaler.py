@@ -65,7 +65,7 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: dict = {"clip": [Interval(Real, 0, None, closed="neither")]}
 
-    def __init__(self, *, clip=6.0):
+    def __init__(self, *, clip: float = 6.0) -> None:
         self.clip = clip
 
     @fit_context(prefer_skip_nested_validation=True)

@@ -68,7 +68,7 @@ class NetworkFeatures(
 
     _parameter_constraints: dict = {"estimator": [HasMethods("fit")]}
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Any) -> None:
         self.estimator = estimator
 
     @fit_context(prefer_skip_nested_validation=False)

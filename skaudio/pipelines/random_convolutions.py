@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import pairwise, product
 from numbers import Integral
 from typing import Any, Self
@@ -145,13 +145,13 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        n_kernels=448,
+        n_kernels: int = 448,
         *,
-        heights=(8, 16, 32, 64),
-        lengths=(5, 9),
-        dilations=(1, 2, 4, 8),
-        random_state=None,
-    ):
+        heights: Sequence[int] = (8, 16, 32, 64),
+        lengths: Sequence[int] = (5, 9),
+        dilations: Sequence[int] = (1, 2, 4, 8),
+        random_state: Any = None,
+    ) -> None:
         self.n_kernels = n_kernels
         self.heights = heights
         self.lengths = lengths

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from copy import deepcopy
 from fractions import Fraction
 from numbers import Integral, Real
@@ -108,7 +108,13 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
         "sample_rate": [Interval(Integral, 1, None, closed="left")],
     }
 
-    def __init__(self, estimator, *, speeds=(0.92, 1.08), sample_rate=16000):
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        speeds: Sequence[float] = (0.92, 1.08),
+        sample_rate: int = 16000,
+    ) -> None:
         self.estimator = estimator
         self.speeds = speeds
         self.sample_rate = sample_rate
