@@ -79,7 +79,7 @@ def test_honest_search(recordings, tmp_path):
 
 def test_recognition(recordings, tmp_path):
     options = ["--data", recordings, "--corpora", "emodb", "--speakers", 2, "--whole"]
-    ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_07_recognition.py", *options))
+    ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_09_recognition.py", *options))
     assert corpus == "emodb"
     assert float(recall.split()[0]) > 2 / 7  # trained on one speaker only
 

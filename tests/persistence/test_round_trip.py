@@ -54,6 +54,7 @@ ESTIMATOR = {
 }  # fmt: skip
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
+    "MultiCorpusClassifier": {"estimator": AudioClassifier(**ESTIMATOR)},
     "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
     "FusionNet": {"n_filters": 2, "n_blocks": 1, "n_hidden": 2},
     "VGG16Net": {"width": 1 / 64},

@@ -8,7 +8,7 @@ and recordings it has not heard, and what each of its parts contributes.
 Needs real recordings, in a folder with the tables ``emodb.csv``, ``urdu.csv``, ``fsdd.csv`` and
 ``esc10.csv`` (columns file, label, and speaker or fold), as far as they are asked for::
 
-    python examples/plot_07_recognition.py --data DIR --corpora emodb urdu
+    python examples/plot_09_recognition.py --data DIR --corpora emodb urdu
 
 A row takes one to two minutes on one core, on FSDD five; features are kept in a folder, so that
 the first row takes longer.
