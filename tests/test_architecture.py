@@ -24,7 +24,7 @@ RUNG = {
     "metrics": 3, "audio": 3, "layers": 3, "losses": 3, "persistence": 3,
     "datasets": 4, "features": 4, "augmentation": 4, "networks": 4, "callbacks": 4,
     "estimators": 5,
-    "plots": 6,
+    "pipelines": 6, "plots": 6,
 }  # fmt: skip
 
 PUBLIC = [name for name in RUNG if name != "exceptions" and not name.startswith("_")]
@@ -40,8 +40,11 @@ HOMES = {
     "skorch": {"callbacks", "estimators"},
     "skops": {"persistence"},
     "safetensors": {"persistence"},
-    "torch": {"layers", "losses", "networks", "callbacks", "augmentation", "estimators", "plots"},
-}
+    "torch": {
+        "layers", "losses", "networks", "callbacks", "augmentation", "estimators", "pipelines",
+        "plots",
+    },
+}  # fmt: skip
 
 
 def room(path):

@@ -77,6 +77,13 @@ def test_honest_search(recordings, tmp_path):
     assert 0.2 < float(ours) < 1
 
 
+def test_recognition(recordings, tmp_path):
+    options = ["--data", recordings, "--corpora", "emodb", "--speakers", 2, "--whole"]
+    ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_09_recognition.py", *options))
+    assert corpus == "emodb"
+    assert float(recall.split()[0]) > 2 / 7  # trained on one speaker only
+
+
 @pytest.mark.slow
 def test_regression(tmp_path):
     table = rows(run(tmp_path, "plot_06_regression.py"))

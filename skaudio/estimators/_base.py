@@ -304,6 +304,32 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         fill_in_default(self, "network", params)
         return super().set_params(**params)
 
+    def embed(self, X: Any) -> NDArray[np.float32]:
+        """Compute what the network's head sees: one vector for each clip.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_values)
+            The input of the layer ``head`` of the network, the mean over the crops of a clip.
+
+        Raises
+        ------
+        ValueError
+            If the network has no layer of that name.
+        """
+        check_is_fitted(self)
+        head = getattr(self.net_.module_.network, "head", None)
+        if not isinstance(head, torch.nn.Module):
+            raise ValueError(
+                f"{type(self).__name__}: the network {self.architecture_.network!r} has no layer "
+                "`head` whose input could be returned. Give its last layer that name."
+            )
+        return mean_per_clip(*self._predict_outputs(X, seen_by=head)).astype(np.float32)
+
     def _fit_one_epoch(
         self, X: Any, y: ArrayLike, target: Target, sample_weight: ArrayLike | None
     ) -> Self:
@@ -579,15 +605,24 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
 
     # --------------------------------------------------------------------------- prediction
 
-    def _predict_outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Compute the network's output for each segment, and the clip that the segment is of."""
+    def _predict_outputs(
+        self, X: Any, seen_by: torch.nn.Module | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Compute the network's output for each segment, and the clip that the segment is of.
+
+        With `seen_by`, a layer, what reaches that layer takes the place of the output.
+        """
         check_is_fitted(self)
         # The front end of the fit: parameters may have been changed since.
         source = self._check_clips(X, reset=False, frontend=self.architecture_.frontend)
-        return self._run_net(self.net_, source)
+        return self._run_net(self.net_, source, seen_by=seen_by)
 
     def _run_net(
-        self, net: AudioNet, source: ClipSource, corpus: int = 0
+        self,
+        net: AudioNet,
+        source: ClipSource,
+        corpus: int = 0,
+        seen_by: torch.nn.Module | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Compute a net's output for each segment of checked clips, and the segments' clips."""
         crop = self._crop_length(net.architecture.frontend)
@@ -597,7 +632,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
         with threads(self.n_threads):
-            return net.predict_outputs(batches, show), segments.clip
+            return net.predict_outputs(batches, show, seen_by), segments.clip
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())

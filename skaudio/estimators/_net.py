@@ -348,18 +348,22 @@ class AudioNet(NeuralNet):
         self,
         batches: EqualLengthBatches,
         show: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+        seen_by: torch.nn.Module | None = None,
     ) -> NDArray[np.float64]:
         """Compute the network's output for each segment, in the segments' own order.
 
-        `show` wraps the batches, as a progress bar does.
+        `show` wraps the batches, as a progress bar does. With `seen_by`, a layer of the network,
+        what reaches that layer takes the place of the output.
         """
         self._set_training(False)
-        with torch.inference_mode():
+        with torch.inference_mode(), _inputs_of(seen_by) as seen:
             # In float64 from here on: softmax and means over crops then add no rounding of their
             # own to that of the network.
-            outputs = [
-                _split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in show(batches)
-            ]
+            outputs = []
+            for inputs, _ in show(batches):
+                output, _ = _split_output(self.infer(inputs))
+                output = output if seen is None else seen.pop().flatten(1)
+                outputs.append(output.double().cpu())
         sorted_outputs = torch.cat(outputs).numpy()
         result = np.empty_like(sorted_outputs)
         result[batches.order] = sorted_outputs  # undo the sorting by length
@@ -447,6 +451,20 @@ def _gpu_at_hand(device: str) -> str:
         return "cpu"
     index = torch.device(device).index
     return "cuda" if index is not None and index >= torch.cuda.device_count() else device
+
+
+@contextmanager
+def _inputs_of(layer: torch.nn.Module | None) -> Iterator[list[Tensor] | None]:
+    """Collect what reaches a layer; None without one."""
+    if layer is None:
+        yield None
+        return
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def _split_output(output: Any) -> tuple[Tensor, dict[str, Tensor]]:

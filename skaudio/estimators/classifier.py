@@ -173,6 +173,25 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         target = self._new_target(y, self._check_classes(classes))
         return self._fit_one_epoch(X, y, target, sample_weight)
 
+    def decision_function(self, X: Any) -> NDArray[np.float32]:
+        """Compute the network's outputs before they become probabilities, the logits.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes), or (n_clips,) for two classes
+            Columns in the order of ``classes_``, the mean over the crops of a clip. Of two
+            classes, the logit of the second minus that of the first: positive values speak for
+            the second.
+        """
+        logits = mean_per_clip(*self._predict_outputs(X))
+        if logits.shape[1] == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        return logits.astype(np.float32)
+
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Compute the probability of each class.
 

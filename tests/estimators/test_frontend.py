@@ -168,7 +168,7 @@ def test_files_are_converted_to_the_front_ends_rate(tiny, mixed, rate, crop, agg
 def warnings_of_low_rates(rate):
     if rate <= min(RATES):
         return contextlib.nullcontext()
-    return pytest.warns(SkaudioWarning, match=f"4 of 16 files are converted to {rate} Hz .* 8000")
+    return pytest.warns(SkaudioWarning, match=f"4 of 16 clips are converted to {rate} Hz .* 8000")
 
 
 @pytest.mark.parametrize("crop", [0.01, 0.1, 0.5])
@@ -187,7 +187,7 @@ def test_one_warning_per_call_of_files_at_a_lower_rate(tiny, mixed):
     paths, y = mixed
     model = classifier(tiny, LogMelSpectrogram(sample_rate=16000))
     for call in (lambda: model.fit(paths, y), lambda: model.predict(paths)):
-        with pytest.warns(SkaudioWarning, match="4 of 16 files are converted") as caught:
+        with pytest.warns(SkaudioWarning, match="4 of 16 clips are converted") as caught:
             call()
         assert len(caught) == 1
 

@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -64,6 +64,11 @@ SMALL = {
     "AudioLoader": {"sample_rate": 8000},
     "StackedFeatures": {"transformers": [("mel", LogMelSpectrogram()), ("mfcc", MFCC())]},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
+    "NetworkFeatures": {"estimator": AudioClassifier(**ESTIMATOR)},
+    "SpeedCopies": {
+        "estimator": make_pipeline(FRONTEND, skaudio.TemporalStatistics(), RidgeClassifier()),
+        "speeds": (0.9,),
+    },
 }
 
 
