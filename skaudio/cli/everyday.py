@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -85,9 +84,10 @@ def _fit(context: click.Context, **options: Any) -> None:
     TABLE is a CSV file with the columns file and label.
     """
     from skaudio.cli import models
+    from skaudio.cli.results import to_json
 
     told = models.fit(options, _CLASSES[options["network"]], context.obj.verbosity)
-    _print_json({"model": str(options["output"]), **told})
+    click.echo(to_json({"model": str(options["output"]), **told}))
 
 
 @_command(
@@ -122,35 +122,33 @@ def _evaluate(context: click.Context, model: Path, **options: Any) -> None:
     TABLE is a CSV file with the columns file and label.
     """
     from skaudio.cli import models
+    from skaudio.cli.results import to_json
 
-    _print_json(models.evaluate(model, options))
+    click.echo(to_json(models.evaluate(model, options)))
 
 
 @_command("info", click.Argument(["file"], metavar="MODEL|FILE", type=_FILE))
 def _info(context: click.Context, file: Path) -> None:
     """Describe a saved model or a sound file; prints JSON."""
+    from skaudio.cli.results import to_json
+
     with file.open("rb") as opened:
         is_model = opened.read(2) == b"PK"  # a zip archive, which no sound file is
     if is_model:
         from skaudio.persistence import describe
 
-        _print_json(describe(file))
-        return
-    from skaudio.audio import probe
+        told = describe(file)
+    else:
+        from skaudio.audio import probe
 
-    found = probe(file)
-    _print_json(
-        {
+        found = probe(file)
+        told = {
             "sample_rate": found.sample_rate,
             "n_channels": found.n_channels,
             "n_samples": found.n_samples,
             "seconds": round(found.n_samples / found.sample_rate, 6),
         }
-    )
-
-
-def _print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(to_json(told))
 
 
 EVERYDAY = (_fit, _predict, _evaluate, _info)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+import warnings
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,20 @@ from sklearn.frozen import FrozenEstimator
 from skaudio.augmentation import FeatureNoise
 from skaudio.callbacks import EpochLog, HistoryFile, TensorBoardEvents
 from skaudio.cli.reporting import LOG, bar_level
-from skaudio.cli.results import draw_confusion, evaluate_labels, tabulate, write_json, write_text
-from skaudio.cli.runs import FINISHED, configuration, open_run
+from skaudio.cli.results import (
+    draw_confusion,
+    evaluate_labels,
+    tabulate,
+    to_json,
+    write_json,
+    write_text,
+)
+from skaudio.cli.runs import CHECKPOINTS, FINISHED, configuration, open_run
 from skaudio.cli.tables import check_labels, find_paths, read_table
 from skaudio.estimators import AudioClassifier, MultiCorpusClassifier
+from skaudio.exceptions import SkaudioWarning
 from skaudio.features import MFCC, LogMelSpectrogram
+from skaudio.losses import ClassificationLoss
 from skaudio.networks import AdapterResNet, AdapterRNN, FusionNet, VGG16Net
 from skaudio.persistence import load, save
 
@@ -57,7 +68,11 @@ _PARAMETERS: dict[str, dict[str, str]] = {
 }  # fmt: skip
 
 _POOLINGS = {"avgpool": "average", "FCNAttention": "attention", "rnn": "rnn"}
-_LOSSES = {"crossentropy": "cross_entropy", "focal": "focal", "ordinal": "ordinal"}
+_LOSSES: dict[str, ClassificationLoss] = {
+    "crossentropy": "cross_entropy",
+    "focal": "focal",
+    "ordinal": "ordinal",
+}
 
 # Not part of what a run's result depends on.
 _OUTSIDE = {"experiment_base_path", "n_workers"}
@@ -74,7 +89,8 @@ def train_on_one(network: str, options: dict, given: Collection[str], verbosity:
     files = tables | {name: path for name, path in given_files.items() if path is not None}
     parent = options["experiment_base_path"] / "single-task" / network / options["mode"] / task
     command = f"{network} single-task"
-    with open_run(parent, configuration(command, _inside(options), files)) as run:
+    initial = None if start is None else _open_start(network, options)
+    with open_run(parent, configuration(command, _inside(options), files)) as run, _at_16_khz():
         if not (run / _MODEL).exists():
             model = _new_classifier(network, options, run, verbosity).set_params(
                 lr_schedule="staged",
@@ -83,8 +99,8 @@ def train_on_one(network: str, options: dict, given: Collection[str], verbosity:
                 patience=options["patience"],
                 mode=options["mode"],
             )
-            if start is not None:
-                _start_from(model, network, options, given)
+            if initial is not None:
+                _start_from(model, initial, network, options, given)
             model.fit(
                 find_paths(train, base), train["label"].tolist(),
                 X_val=find_paths(val, base), y_val=val["label"].tolist(),
@@ -110,7 +126,7 @@ def train_on_many(network: str, options: dict, verbosity: int) -> None:
         files["weights"] = options["weights"]
     parent = options["experiment_base_path"] / "multi-task" / network
     command = f"{network} multi-task"
-    with open_run(parent, configuration(command, _inside(options), files)) as run:
+    with open_run(parent, configuration(command, _inside(options), files)) as run, _at_16_khz():
         if not (run / _MODEL).exists():
             single = _new_classifier(network, options, run, verbosity).set_params(
                 lr_schedule="multistep", max_epochs=3 * options["epochs"]
@@ -146,9 +162,20 @@ def evaluate(network: str, options: dict, given: Collection[str]) -> None:
     table = read_table(path, base)
     check_labels(path, table, model.classes_.tolist(), file)
     model.set_params(batch_size=options["batch_size"])
-    predictions, metrics = _predict(model, table, base)
+    with _at_16_khz():
+        predictions, metrics = _predict(model, table, base)
     write_text(options["predictions_output"], predictions.to_csv(index=False))
-    click.echo(json.dumps({"task": task, **metrics}, indent=2))
+    click.echo(to_json({"task": task, **metrics}))
+
+
+@contextmanager
+def _at_16_khz() -> Iterator[None]:
+    """Do not warn of files with fewer samples: these commands have one rate, as EmoNet has."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", ".*converted to 16000 Hz from a lower rate", SkaudioWarning
+        )
+        yield
 
 
 def _inside(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -174,7 +201,7 @@ def _new_classifier(network: str, options: dict, run: Path, verbosity: int) -> A
         weight_decay=0.0,  # the networks penalise what EmoNet does
         batch_size=options["batch_size"],
         callbacks=callbacks,
-        checkpoint_dir=run / "checkpoints",
+        checkpoint_dir=run / CHECKPOINTS,
         n_jobs=options["n_workers"],
         random_state=options["seed"],
         verbose=bar_level(verbosity),
@@ -220,16 +247,27 @@ def _lr_decay(options: dict) -> Any:
     return 1e-6 if options.get("individual_weight_decay") else "size"
 
 
+def _open_start(network: str, options: dict) -> Any:
+    """Load the model to start from, and refuse one that its mode cannot start from."""
+    file, mode = options["initial_model"], options["mode"]
+    model = _open(network, file, options["task"])
+    if isinstance(model, MultiCorpusClassifier) and mode in ("finetune", "last-layer"):
+        remedy = "" if network == "vgg16" else ", or -m adapters"
+        raise ValueError(
+            f"{file}: was trained on the corpora {model.corpora_.tolist()}, but {mode} starts from "
+            f"the layers of one. Pass one of them as --task{remedy}."
+        )
+    return model
+
+
 def _start_from(
-    model: AudioClassifier, network: str, options: dict, given: Collection[str]
+    model: AudioClassifier, initial: Any, network: str, options: dict, given: Collection[str]
 ) -> None:
     """Start a training from the saved model, and take over what the user did not give."""
-    file = options["initial_model"]
-    initial = _open(network, file, options["task"])
     described = clone(initial.architecture_.network)
     described.set_params(**_network_parameters(network, _only(options, given)))
     frontend = clone(initial.architecture_.frontend)
-    if given & {"num_mels", "num_mfccs"}:
+    if "num_mels" in given or "num_mfccs" in given:
         frontend = model.frontend
     crop = initial.crop if isinstance(initial, AudioClassifier) else initial.estimator_.crop
     model.set_params(

@@ -30,7 +30,8 @@ _DATA, _OUTPUT, _FEATURES, _NETWORK, _TRAINING = (
 
 # Which option sets a parameter of the library, for errors that name the parameter.
 _WORDS = {
-    "pooling": "-c", "crop": "-w", "class_order": "--class-order", "mode": "-m",
+    "pooling": "-c (FCNAttention takes clips of any length; -w cuts and pads them to one)",
+    "crop": "-w", "class_order": "--class-order", "mode": "-m",
     "pretrained": "-im", "weights": "--weights", "freeze_up_to": "-ft", "loss": "-l",
     "n_mels": "-nm", "n_mfcc": "-mfcc", "n_filters": "-nf", "widen_factor": "-wf",
     "n_blocks": "-N", "n_hidden": "-hd", "n_layers": "-nl", "down_pool": "--down-pool",
@@ -213,7 +214,10 @@ def _with_context(network: str, run: Callable) -> Callable:
 
     @click.pass_context
     def callback(context: click.Context, **options: Any) -> None:
-        context.obj.words = _WORDS
+        flags = {flag for parameter in context.command.params for flag in parameter.opts}
+        context.obj.words = {
+            name: option for name, option in _WORDS.items() if option.split()[0] in flags
+        }
         run(network, options, given_options(context), context.obj.verbosity)
 
     return callback

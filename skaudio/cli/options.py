@@ -101,6 +101,4 @@ def _write(
 def given_options(context: click.Context) -> set[str]:
     """Name the options that the user gave, those left at their defaults not among them."""
     command_line = click.core.ParameterSource.COMMANDLINE
-    return {
-        name for name in context.params if context.get_parameter_source(name) is command_line
-    }
+    return {name for name in context.params if context.get_parameter_source(name) is command_line}

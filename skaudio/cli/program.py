@@ -28,7 +28,11 @@ _FAILED, _INTERRUPTED = 1, 130
 class _State:
     """What the end of the program has to know of the command that was run.
 
-    A command's own words for parameters of the library are found in its ``meta`` under "words".
+    Parameters
+    ----------
+    verbosity : int
+    words : dict of str to str
+        Which option of the command sets a parameter of the library.
     """
 
     verbosity: int = 0
@@ -122,7 +126,7 @@ def _run(arguments: Sequence[str] | None, state: _State) -> int:
 def _in_words(error: Exception, words: dict[str, str]) -> str:
     """Tell an error, and which options set the parameters that it names."""
     message = str(error) or type(error).__name__
-    named = [name for name in words if re.search(rf"\b{name}\b", message)]
+    named = [name for name in words if re.search(rf"(\b|__){name}\b", message)]
     if not named:
         return message
     options = ", ".join(f"{name} is {words[name]}" for name in named)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from sklearn.metrics import ConfusionMatrixDisplay, accuracy_score, confusion_ma
 
 from skaudio.metrics import unweighted_average_recall
 
-__all__ = ["draw_confusion", "evaluate_labels", "tabulate", "write_json", "write_text"]
+__all__ = ["draw_confusion", "evaluate_labels", "tabulate", "to_json", "write_json", "write_text"]
 
 
 def tabulate(
@@ -111,9 +112,16 @@ def draw_confusion(path: Path, metrics: dict[str, Any], title: str) -> None:
     _replace(path, lambda part: figure.savefig(part, format="png", dpi=120))
 
 
+def to_json(value: Any) -> str:
+    """Write a value as JSON for people: a line each, but for lists of numbers."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    # A text in JSON has no line breaks, so that none is taken for such a list.
+    return re.sub(r"\[\n[-\d.e,\s]*\]", lambda found: re.sub(r"\s+", "", found[0]), text)
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write a value that JSON has."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a value as JSON."""
+    write_text(path, to_json(value) + "\n")
 
 
 def write_text(path: Path, text: str) -> None:

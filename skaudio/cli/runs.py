@@ -15,11 +15,13 @@ from typing import IO, Any
 from skaudio.cli.reporting import LOG
 from skaudio.cli.results import write_json
 
-__all__ = ["CONFIGURATION", "FINISHED", "configuration", "open_run"]
+__all__ = ["CHECKPOINTS", "CONFIGURATION", "FINISHED", "configuration", "open_run"]
 
 CONFIGURATION = "configuration.json"
 FINISHED = "test_metrics.json"
 """Written last: a run is finished once it is there."""
+
+CHECKPOINTS = "checkpoints"
 
 _LOG, _LOCK = "log.txt", "lock"
 
@@ -80,7 +82,10 @@ def open_run(parent: Path, described: dict) -> Iterator[Path]:
         LOG.info("Run: %s", folder)
         yield folder
     except BaseException:
-        log.stream.write(traceback.format_exc())
+        with (folder / _LOG).open("a", encoding="utf-8") as file:
+            traceback.print_exc(file=file)
+        if (folder / CHECKPOINTS).exists():
+            LOG.info("The same command goes on with this run.")
         raise
     finally:
         logger.removeHandler(log)
@@ -98,7 +103,7 @@ def _find_unfinished(parent: Path, described: dict) -> tuple[Path, IO] | None:
         if lock is None:
             continue
         if _is_unfinished(folder):  # still, as the process before may just have finished it
-            LOG.info("Continues an interrupted run.")
+            LOG.info("Goes on with the unfinished run of this command.")
             return folder, lock
         lock.close()
     return None
@@ -106,7 +111,8 @@ def _find_unfinished(parent: Path, described: dict) -> tuple[Path, IO] | None:
 
 def _make_new(parent: Path, described: dict) -> tuple[Path, IO]:
     """Make the folder with the next free number."""
-    number = 1 + max((int(path.name) for path in parent.iterdir() if path.name.isdecimal()), default=0)
+    numbers = (int(path.name) for path in parent.iterdir() if path.name.isdecimal())
+    number = 1 + max(numbers, default=0)
     while True:
         folder = parent / f"{number:03d}"
         with suppress(FileExistsError):  # another process was faster
