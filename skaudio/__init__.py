@@ -33,7 +33,7 @@ _HOMES = {
     "save": "skaudio.persistence",
 }
 _ROOMS = (
-    "audio", "augmentation", "callbacks", "datasets", "estimators", "exceptions",
+    "audio", "augmentation", "callbacks", "cli", "datasets", "estimators", "exceptions",
     "features", "layers", "losses", "metrics", "networks", "persistence", "plots",
 )  # fmt: skip
 

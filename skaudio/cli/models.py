@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import mean_absolute_error
 
-from skaudio import networks
+import skaudio.networks as networks
 from skaudio.callbacks import EpochLog
 from skaudio.cli.reporting import bar_level
 from skaudio.cli.results import evaluate_labels, tabulate, write_text

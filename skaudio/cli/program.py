@@ -41,9 +41,7 @@ class _State:
 
 def _tell_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not context.resilient_parsing:
-        import skaudio
-
-        click.echo(f"skaudio {skaudio.__version__}")
+        click.echo(f"skaudio {sys.modules[__name__.partition('.')[0]].__version__}")
         context.exit()
 
 

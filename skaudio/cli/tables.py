@@ -90,8 +90,8 @@ def check_labels(path: Path, table: pd.DataFrame, known: Sequence[str], source: 
         first = table.iloc[rows[0]]
         raise ValueError(
             f"{path}: {len(rows)} of {len(table)} clips have a label that {source} lacks, the "
-            f"first is {first['file']} with {first['label']!r}. Known are {sorted(set(known))}. Leave "
-            "such clips out, or train with clips of this label."
+            f"first is {first['file']} with {first['label']!r}. Known are {sorted(set(known))}. "
+            "Leave such clips out, or train with clips of this label."
         )
 
 
