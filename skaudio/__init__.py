@@ -38,7 +38,7 @@ _HOMES = {
     "save": "skaudio.persistence",
 }
 _ROOMS = (
-    "audio", "augmentation", "callbacks", "datasets", "estimators", "exceptions",
+    "audio", "augmentation", "callbacks", "cli", "datasets", "estimators", "exceptions",
     "features", "layers", "losses", "metrics", "networks", "persistence", "pipelines", "plots",
 )  # fmt: skip
 

@@ -25,6 +25,7 @@ RUNG = {
     "datasets": 4, "features": 4, "augmentation": 4, "networks": 4, "callbacks": 4,
     "estimators": 5,
     "pipelines": 6, "plots": 6,
+    "cli": 7,
 }  # fmt: skip
 
 PUBLIC = [name for name in RUNG if name != "exceptions" and not name.startswith("_")]
@@ -34,6 +35,7 @@ OPEN_TO_ALL = {"_artifacts", "_validation"}
 
 # Which rooms a library may be used in.
 HOMES = {
+    "click": {"cli"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "librosa": {"audio", "features"},
@@ -153,6 +155,7 @@ def test_no_drawer_for_leftovers():
         ("import skaudio.datasets", {"torch", "librosa", "skorch"}),
         ("import skaudio.metrics", {"torch", "librosa", "skorch"}),
         ("import skaudio.persistence", {"torch", "librosa", "skorch", "skops", "safetensors"}),
+        ("import skaudio.cli", {"torch", "librosa", "sklearn", "numpy"}),
         ("import skaudio.networks", {"librosa", "soundfile", "skorch"}),
     ],
 )

@@ -2,6 +2,7 @@
 
 from skaudio.augmentation._base import Augmentation
 from skaudio.augmentation.chain import Chain, make_chain
+from skaudio.augmentation.feature_noise import FeatureNoise
 from skaudio.augmentation.gain import Gain
 from skaudio.augmentation.masks import FrequencyMask, TimeMask
 from skaudio.augmentation.mixup import draw_mixup, mix
@@ -13,6 +14,7 @@ __all__ = [
     "AdditiveNoise",
     "Augmentation",
     "Chain",
+    "FeatureNoise",
     "FrequencyMask",
     "Gain",
     "SpeedChange",

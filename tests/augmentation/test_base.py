@@ -10,6 +10,7 @@ from skaudio.augmentation import (
     AdditiveNoise,
     Augmentation,
     Chain,
+    FeatureNoise,
     FrequencyMask,
     Gain,
     SpeedChange,
@@ -27,7 +28,7 @@ WAVEFORM = [
     TimeShift(fill="roll"),
     SpeedChange(),
 ]
-FEATURE = [TimeMask(max_width=0.5), FrequencyMask(max_width=0.5)]
+FEATURE = [TimeMask(max_width=0.5), FrequencyMask(max_width=0.5), FeatureNoise()]
 CASES = [(a, "waveform") for a in WAVEFORM] + [(a, "feature") for a in FEATURE]
 CASES += [(make_chain(*WAVEFORM, *FEATURE), domain) for domain in ("waveform", "feature")]
 
