@@ -51,7 +51,8 @@ torch.set_num_threads(max(1, (os.cpu_count() or 1) // args.jobs))
 # %%
 # One table of all clips
 # ----------------------
-# A clip's features stand in one cell, its corpus in another: so both pass through scikit-learn.
+# The features of a clip's first two seconds stand in one cell, its corpus in another: so both pass
+# through scikit-learn.
 
 features = make_pipeline(
     AudioLoader(), LogMelSpectrogram(n_fft=1024, hop_length=512, n_mels=64, fmin=20, log="ln")
@@ -66,7 +67,7 @@ for name, groups in [("emodb", "speaker"), ("urdu", "speaker"), ("fsdd", "speake
     table = table.iloc[:: 6 if name == "fsdd" else 1].iloc[:: 10 if args.quick else 1]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkaudioWarning)  # FSDD has 8 kHz: its upper bands are empty
-        table["clip"] = list(features.fit_transform(table["file"].tolist()))
+        table["clip"] = [c[:, :62] for c in features.fit_transform(table["file"].tolist())]
     table["part"] = -1
     splits = GroupKFold(n_folds).split(table, groups=table["group"])
     for i, (_, test) in enumerate(splits):
