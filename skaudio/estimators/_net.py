@@ -225,17 +225,21 @@ class AudioNet(NeuralNet):
         else:
             self._initialize_callbacks()
             if not hasattr(self, "optimizer_"):
-                self._initialize_optimizer()
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr
-            # torch's schedules look for it if they go on with an optimizer that is new.
-            group.setdefault("initial_lr", self.lr)
+                self.reset_optimizer()
+        self._set_initial_rates()
         enabled = self.settings.amp == "float16" and self._on_gpu
         self.scaler_ = torch.amp.GradScaler(enabled=enabled)
 
     def reset_optimizer(self) -> None:
         """Forget what the optimiser has gathered, such as momenta."""
         self._initialize_optimizer()
+        self._set_initial_rates()
+
+    def _set_initial_rates(self) -> None:
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr
+            # torch's schedules look for it if they go on with an optimizer that is new.
+            group.setdefault("initial_lr", self.lr)
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Batches come ready-made: a pair for training and for validation."""
@@ -338,7 +342,7 @@ class AudioNet(NeuralNet):
 
     def predict_proba(self, X: Any) -> NDArray:
         """Return probabilities of classes, or standardised numbers, for batches."""
-        return self.target.probabilities(super().predict_proba(X))
+        return self.targets[0].probabilities(super().predict_proba(X))
 
     def predict(self, X: Any) -> NDArray:
         """Return class numbers, or standardised numbers, for batches of the first corpus."""

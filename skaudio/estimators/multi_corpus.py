@@ -251,7 +251,8 @@ class MultiCorpusClassifier(
         -------
         ndarray of shape (n_clips,)
         """
-        return self.classes_[self.predict_proba(X, corpus).argmax(axis=1)]
+        most_probable = self.predict_proba(X, corpus).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def score(
         self,
@@ -559,18 +560,19 @@ def _make_corpora(
     """Divide clips among corpora; check and encode what is known of each."""
     labels = _check_labels(y, source)
     names = _check_names(names, len(source))
-    known = {"sample_weight": sample_weight, "groups": groups}
+    given = {"sample_weight": sample_weight, "groups": groups}
+    known = {what: None if v is None else np.asarray(v) for what, v in given.items()}
     for what, values in known.items():
-        if values is not None and np.shape(values) != (len(source),):
+        if values is not None and values.shape != (len(source),):
             raise ValueError(
-                f"{what} has shape {np.shape(values)}, but there are {len(source)} clips: pass one "
+                f"{what} has shape {values.shape}, but there are {len(source)} clips: pass one "
                 "entry for each."
             )
     target = model._new_target(y)  # of all, as the order of an ordered Categorical is
     result = []
     for number, name in enumerate(np.unique(names)):
         rows = np.flatnonzero(names == name)
-        weight, group = (None if v is None else np.asarray(v)[rows] for v in known.values())
+        weight, group = (None if v is None else v[rows] for v in known.values())
         with _naming(name):
             learned, training = make_training_set(
                 source.subset(rows), labels[rows], target, weight, group,
