@@ -11,7 +11,10 @@ import click
 
 from skaudio.cli.options import GroupedCommand, GroupedGroup, GroupedOption, given_options
 
-__all__ = ["NETWORKS"]
+__all__ = ["NETWORKS", "PARTS"]
+
+PARTS = ("train.csv", "val.csv", "test.csv")
+"""Tables of a corpus in multi-task."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -224,30 +227,32 @@ def _with_context(network: str, run: Callable) -> Callable:
 
 
 def _single_task(network: str, options: dict, given: set[str], verbosity: int) -> None:
-    from skaudio.cli import experiments
-
     _check_name("-t", options["task"])
     options["mode"] = _resolve_mode(network, options)
     _check_options(network, options, given)
+
+    from skaudio.cli import experiments
+
     experiments.train_on_one(network, options, given, verbosity)
 
 
 def _multi_task(network: str, options: dict, given: set[str], verbosity: int) -> None:
-    from skaudio.cli import experiments
-
     setup = options["multi_task_setup"]
     for task in options["tasks"]:
         _check_name("-t", task)
-        missing = [part for part in experiments.PARTS if not (setup / task / part).is_file()]
+        missing = [part for part in PARTS if not (setup / task / part).is_file()]
         if missing:
             raise click.BadParameter(
                 f"{setup / task} has no {', '.join(missing)}, but expected a folder with "
-                f"{', '.join(experiments.PARTS)}. Folders in {setup} are: {_list_folders(setup)}.",
+                f"{', '.join(PARTS)}. Folders in {setup} are: {_list_folders(setup)}.",
                 param_hint="-t",
             )
     if len(set(options["tasks"])) < len(options["tasks"]):
         raise click.BadParameter("a corpus is named twice. Name each once.", param_hint="-t")
     _check_options(network, options, given)
+
+    from skaudio.cli import experiments
+
     experiments.train_on_many(network, options, verbosity)
 
 

@@ -324,3 +324,15 @@ def test_main_takes_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["skaudio", "--version"])
     assert main() == 0
     assert capsys.readouterr().out == f"skaudio {skaudio.__version__}\n"
+
+
+def test_what_is_not_given_is_as_in_the_initial_model(command):
+    _, output, _ = command("cnn single-task {low} {tiny} -e 1 -w 0.2 -do 0.1 0.3 -ib -iwd")
+    line = f"cnn single-task {{low}} -e 1 -m finetune -im {newest(output)}/model.skaudio -do 0 0.2"
+    status, output, errors = command(line)
+    assert status == 0, errors
+    model = skaudio.load(newest(output) / "model.skaudio")
+    assert (model.crop, model.frontend.n_mels) == (0.2, 16)
+    assert (model.network.n_filters, model.network.input_norm) == (2, True)
+    assert model.network.dropout == (0.0, 0.2)  # given
+    assert (model.network.adapter_l2, model.lr_decay) == (1e-6, "size")  # without -iwd
