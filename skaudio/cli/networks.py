@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from skaudio.cli.options import GroupedCommand, GroupedGroup, GroupedOption, given_options
+from skaudio.cli.reporting import LOG
 
 __all__ = ["NETWORKS", "PARTS"]
 
@@ -279,7 +280,7 @@ def _resolve_mode(network: str, options: dict) -> str:
 
 
 def _check_options(network: str, options: dict, given: set[str]) -> None:
-    """Refuse options that would do nothing."""
+    """Refuse options that would do nothing; of those that the original took, warn."""
     if options["class_order"] and options["loss"] != "ordinal":
         raise click.UsageError("--class-order is for -l ordinal only. Add that, or leave it out.")
     if options.get("freeze_up_to") is not None and options["weights"] is None:
@@ -290,10 +291,10 @@ def _check_options(network: str, options: dict, given: set[str]) -> None:
     dropout = {"cnn": "rnn_dropout", "vgg16": "dropout"}.get(network)
     if dropout in given and options["classifier"] != "rnn" and options.get("initial_model") is None:
         flag = {"cnn": "-rd", "vgg16": "-do"}[network]
-        raise click.UsageError(
-            f"{flag} is for the recurrent layers of -c rnn only, but -c is "
-            f"{options['classifier']}. Leave it out."
-        )
+        LOG.warning(
+            "Warning: %s is for the recurrent layers of -c rnn, and does nothing, as -c is %s.",
+            flag, options["classifier"],
+        )  # fmt: skip
 
 
 def _check_name(flag: str, name: str) -> None:

@@ -245,8 +245,6 @@ def test_a_run_that_was_interrupted_after_its_training_does_not_train_again(comm
         ("cnn single-task {low} -m adapters", 2, r"-m adapters starts from a trained network"),
         ("cnn single-task {low} -im {setup}/low/val.csv", 2, r"needs -m, which says what"),
         ("cnn single-task {low} -m finetune -im {setup}/low/val.csv", 1, r"is no zip file"),
-        ("cnn single-task {low} -rd 0.1", 2, r"-rd is for the recurrent layers of -c rnn only"),
-        ("vgg16 single-task {low} -do 0.1", 2, r"-do is for the recurrent layers of -c rnn only"),
         ("vgg16 single-task {low} -ft 3", 2, r"-ft is for --weights only"),
         ("cnn single-task {low} --class-order a b", 2, r"--class-order is for -l ordinal only"),
         ("cnn single-task {low} {tiny} -l ordinal", 1, r"class_order is --class-order"),
@@ -262,6 +260,12 @@ def test_bad_options(command, tmp_path, line, status, message):
     found, output, errors = command(line)
     assert (found, output) == (status, "")
     assert re.search(message, re.sub(r"\s+", " ", errors))
+
+
+def test_dropout_of_recurrent_layers_that_there_are_not(command):
+    status, _, errors = command("cnn single-task {low} {tiny} -e 1 -rd 0.1")
+    assert status == 0
+    assert "Warning: -rd is for the recurrent layers of -c rnn, and does nothing" in errors
 
 
 def test_a_label_that_the_training_lacks(command, setup, tmp_path):
