@@ -17,6 +17,7 @@ from sklearn.frozen import FrozenEstimator
 
 from skaudio.augmentation import FeatureNoise
 from skaudio.callbacks import EpochLog, HistoryFile, TensorBoardEvents
+from skaudio.cli.networks import PARTS
 from skaudio.cli.reporting import LOG, bar_level
 from skaudio.cli.results import (
     draw_confusion,
@@ -35,9 +36,7 @@ from skaudio.losses import ClassificationLoss
 from skaudio.networks import AdapterResNet, AdapterRNN, FusionNet, VGG16Net
 from skaudio.persistence import load, save
 
-__all__ = ["PARTS", "evaluate", "train_on_many", "train_on_one"]
-
-PARTS = ("train.csv", "val.csv", "test.csv")
+__all__ = ["evaluate", "train_on_many", "train_on_one"]
 
 _MODEL = "model.skaudio"
 
@@ -264,8 +263,10 @@ def _start_from(
     model: AudioClassifier, initial: Any, network: str, options: dict, given: Collection[str]
 ) -> None:
     """Start a training from the saved model, and take over what the user did not give."""
+    # Goes with the decay of the learning rate, which is never taken from the file.
+    own = {*given, "individual_weight_decay"}
     described = clone(initial.architecture_.network)
-    described.set_params(**_network_parameters(network, _only(options, given)))
+    described.set_params(**_network_parameters(network, _only(options, own)))
     frontend = clone(initial.architecture_.frontend)
     if "num_mels" in given or "num_mfccs" in given:
         frontend = model.frontend

@@ -10,8 +10,12 @@ from typing import Any
 import click
 
 from skaudio.cli.options import GroupedCommand, GroupedGroup, GroupedOption, given_options
+from skaudio.cli.reporting import LOG
 
-__all__ = ["NETWORKS"]
+__all__ = ["NETWORKS", "PARTS"]
+
+PARTS = ("train.csv", "val.csv", "test.csv")
+"""Tables of a corpus in multi-task."""
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -224,30 +228,32 @@ def _with_context(network: str, run: Callable) -> Callable:
 
 
 def _single_task(network: str, options: dict, given: set[str], verbosity: int) -> None:
-    from skaudio.cli import experiments
-
     _check_name("-t", options["task"])
     options["mode"] = _resolve_mode(network, options)
     _check_options(network, options, given)
+
+    from skaudio.cli import experiments
+
     experiments.train_on_one(network, options, given, verbosity)
 
 
 def _multi_task(network: str, options: dict, given: set[str], verbosity: int) -> None:
-    from skaudio.cli import experiments
-
     setup = options["multi_task_setup"]
     for task in options["tasks"]:
         _check_name("-t", task)
-        missing = [part for part in experiments.PARTS if not (setup / task / part).is_file()]
+        missing = [part for part in PARTS if not (setup / task / part).is_file()]
         if missing:
             raise click.BadParameter(
                 f"{setup / task} has no {', '.join(missing)}, but expected a folder with "
-                f"{', '.join(experiments.PARTS)}. Folders in {setup} are: {_list_folders(setup)}.",
+                f"{', '.join(PARTS)}. Folders in {setup} are: {_list_folders(setup)}.",
                 param_hint="-t",
             )
     if len(set(options["tasks"])) < len(options["tasks"]):
         raise click.BadParameter("a corpus is named twice. Name each once.", param_hint="-t")
     _check_options(network, options, given)
+
+    from skaudio.cli import experiments
+
     experiments.train_on_many(network, options, verbosity)
 
 
@@ -274,7 +280,7 @@ def _resolve_mode(network: str, options: dict) -> str:
 
 
 def _check_options(network: str, options: dict, given: set[str]) -> None:
-    """Refuse options that would do nothing."""
+    """Refuse options that would do nothing; of those that the original took, warn."""
     if options["class_order"] and options["loss"] != "ordinal":
         raise click.UsageError("--class-order is for -l ordinal only. Add that, or leave it out.")
     if options.get("freeze_up_to") is not None and options["weights"] is None:
@@ -285,10 +291,10 @@ def _check_options(network: str, options: dict, given: set[str]) -> None:
     dropout = {"cnn": "rnn_dropout", "vgg16": "dropout"}.get(network)
     if dropout in given and options["classifier"] != "rnn" and options.get("initial_model") is None:
         flag = {"cnn": "-rd", "vgg16": "-do"}[network]
-        raise click.UsageError(
-            f"{flag} is for the recurrent layers of -c rnn only, but -c is "
-            f"{options['classifier']}. Leave it out."
-        )
+        LOG.warning(
+            "Warning: %s is for the recurrent layers of -c rnn, and does nothing, as -c is %s.",
+            flag, options["classifier"],
+        )  # fmt: skip
 
 
 def _check_name(flag: str, name: str) -> None:

@@ -63,7 +63,6 @@ def _program(context: click.Context, verbose: int) -> None:
     1 after a failure, 2 after a mistake on the command line, 130 after an interrupt.
     """
     context.obj.verbosity = verbose
-    _set_verbosity(verbose)
 
 
 for _command in EVERYDAY:
@@ -98,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     skaudio ...
     """
     state = _State()
-    with _messages():
+    with _messages(state):
         try:
             return _run(arguments, state)
         except click.ClickException as error:
@@ -115,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: Sequence[str] | None, state: _State) -> int:
-    # Without click's own ending, which would tell all interrupts and failures apart by nothing.
+    # Not in click's standalone mode, which ends an interrupt with status 1, like a failure.
     args = None if arguments is None else list(arguments)
     status = _program.main(args, prog_name="skaudio", standalone_mode=False, obj=state)
     return status if isinstance(status, int) else 0
@@ -132,10 +131,10 @@ def _in_words(error: Exception, words: dict[str, str]) -> str:
 
 
 @contextmanager
-def _messages() -> Iterator[None]:
+def _messages(state: _State) -> Iterator[None]:
     """Send messages and warnings to standard error while the program runs."""
     handler = _StandardError()
-    handler.addFilter(lambda record: record.name != EPOCHS)
+    handler.addFilter(lambda record: state.verbosity > 0 or record.name != EPOCHS)
     root = logging.getLogger("skaudio")
     before = root.level, root.propagate
     root.addHandler(handler)
@@ -148,13 +147,6 @@ def _messages() -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         root.level, root.propagate = before
-
-
-def _set_verbosity(verbosity: int) -> None:
-    if verbosity:
-        for handler in logging.getLogger("skaudio").handlers:
-            if isinstance(handler, _StandardError):
-                handler.filters.clear()
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:

@@ -245,8 +245,6 @@ def test_a_run_that_was_interrupted_after_its_training_does_not_train_again(comm
         ("cnn single-task {low} -m adapters", 2, r"-m adapters starts from a trained network"),
         ("cnn single-task {low} -im {setup}/low/val.csv", 2, r"needs -m, which says what"),
         ("cnn single-task {low} -m finetune -im {setup}/low/val.csv", 1, r"is no zip file"),
-        ("cnn single-task {low} -rd 0.1", 2, r"-rd is for the recurrent layers of -c rnn only"),
-        ("vgg16 single-task {low} -do 0.1", 2, r"-do is for the recurrent layers of -c rnn only"),
         ("vgg16 single-task {low} -ft 3", 2, r"-ft is for --weights only"),
         ("cnn single-task {low} --class-order a b", 2, r"--class-order is for -l ordinal only"),
         ("cnn single-task {low} {tiny} -l ordinal", 1, r"class_order is --class-order"),
@@ -262,6 +260,12 @@ def test_bad_options(command, tmp_path, line, status, message):
     found, output, errors = command(line)
     assert (found, output) == (status, "")
     assert re.search(message, re.sub(r"\s+", " ", errors))
+
+
+def test_dropout_of_recurrent_layers_that_there_are_not(command):
+    status, _, errors = command("cnn single-task {low} {tiny} -e 1 -rd 0.1")
+    assert status == 0
+    assert "Warning: -rd is for the recurrent layers of -c rnn, and does nothing" in errors
 
 
 def test_a_label_that_the_training_lacks(command, setup, tmp_path):
@@ -324,3 +328,15 @@ def test_main_takes_the_arguments_of_the_process(monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["skaudio", "--version"])
     assert main() == 0
     assert capsys.readouterr().out == f"skaudio {skaudio.__version__}\n"
+
+
+def test_what_is_not_given_is_as_in_the_initial_model(command):
+    _, output, _ = command("cnn single-task {low} {tiny} -e 1 -w 0.2 -do 0.1 0.3 -ib -iwd")
+    line = f"cnn single-task {{low}} -e 1 -m finetune -im {newest(output)}/model.skaudio -do 0 0.2"
+    status, output, errors = command(line)
+    assert status == 0, errors
+    model = skaudio.load(newest(output) / "model.skaudio")
+    assert (model.crop, model.frontend.n_mels) == (0.2, 16)
+    assert (model.network.n_filters, model.network.input_norm) == (2, True)
+    assert model.network.dropout == (0.0, 0.2)  # given
+    assert (model.network.adapter_l2, model.lr_decay) == (1e-6, "size")  # without -iwd
