@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,7 +33,7 @@ from skaudio._validation import (
     fit_context,
     with_callbacks,
 )
-from skaudio.augmentation import make_chain
+from skaudio.augmentation import Augmentation, PresetName, make_chain, preset
 from skaudio.estimators._batches import EqualLengthBatches, Segments
 from skaudio.estimators._callbacks import EpochTasks
 from skaudio.estimators._checkpoint import Checkpoints
@@ -128,7 +128,13 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         "frontend": [None, HasMethods("transform")],
         "crop": [None, Interval(Real, 0, None, closed="neither")],
         "crop_aggregation": [StrOptions({"center", "mean"})],
-        "augmentation": [None, HasMethods("apply"), list, tuple],
+        "augmentation": [
+            None,
+            StrOptions(set(get_args(PresetName))),
+            HasMethods("apply"),
+            list,
+            tuple,
+        ],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -163,7 +169,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         frontend: Any = None,
         crop: float | None = None,
         crop_aggregation: Literal["center", "mean"] = "center",
-        augmentation: Any = None,
+        augmentation: Augmentation | Sequence[Augmentation] | PresetName | None = None,
         mixup: float = 0.0,
         loss: RegressionLoss | Callable = "squared_error",
         optimizer: OptimizerName | Callable = "adamw",
@@ -353,6 +359,8 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
                 f"crop={self.crop} is in seconds, but ready-made features have no seconds. Pass "
                 "frontend=LogMelSpectrogram(...) with waveforms or paths, or set crop=None."
             )
+        elif isinstance(self.augmentation, str):
+            pass  # of a preset, what changes waveforms is not used
         elif self._augmentation is not None and self._augmentation.domains - {"feature"}:
             raise ValueError(
                 f"augmentation={self.augmentation!r} changes waveforms, but without a frontend "
@@ -561,7 +569,9 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
 
     @property
     def _augmentation(self) -> Any:
-        """The augmentation as one object, a list being a chain."""
+        """The augmentation as one object, a list or a word being a chain."""
+        if isinstance(self.augmentation, str):
+            return preset(self.augmentation)
         if isinstance(self.augmentation, (list, tuple)):
             return make_chain(*self.augmentation) if self.augmentation else None
         return self.augmentation

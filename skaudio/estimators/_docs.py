@@ -23,9 +23,11 @@ _NETWORK = """\
     crop_aggregation : {"center", "mean"}, default="center"
         Whether a prediction looks at the centre crop, or averages over crops side by side that
         cover the whole clip.
-    augmentation : Augmentation or list of them, optional
+    augmentation : Augmentation, list of them, "voice" or "sound", optional
         What is changed at random while training, such as
-        :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another.
+        :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another. A word stands
+        for a chain that does for many corpora (:func:`skaudio.augmentation.preset`); without a
+        `frontend`, only what it does to features is used.
     mixup : float, default=0.0
         Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
         none. Not with the concordance loss, which has no loss per clip to be shared.

@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 
 from skaudio._validation import Interval, StrOptions, fit_context
+from skaudio.augmentation import Augmentation, PresetName
 from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
@@ -92,7 +93,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         frontend: Any = None,
         crop: float | None = None,
         crop_aggregation: Literal["center", "mean"] = "center",
-        augmentation: Any = None,
+        augmentation: Augmentation | Sequence[Augmentation] | PresetName | None = None,
         mixup: float = 0.0,
         loss: ClassificationLoss | Callable = "cross_entropy",
         class_weight: Literal["balanced"] | dict | None = None,
