@@ -15,9 +15,10 @@ from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
-from skaudio.layers.pooling import AttentionPooling, FramePooling
+from skaudio.layers.pooling import AttentionPooling, FramePooling, StatisticsPooling
 from skaudio.layers.precision import LinearHead
 from skaudio.layers.recurrent import RecurrentLayer
+from skaudio.layers.residual import ResidualBlock, SqueezeExcitation
 from skaudio.layers.resolution import (
     AvgMaxPool,
     AvgPool,
@@ -65,10 +66,13 @@ __all__ = [
     "NormConstrained",
     "NormConstraint",
     "RecurrentLayer",
+    "ResidualBlock",
     "SameConv2d",
     "SelfAttention",
     "SeparableConv2d",
     "Spectrogram",
+    "SqueezeExcitation",
+    "StatisticsPooling",
     "VectorNorm",
     "frame_mask",
     "project_norms",
