@@ -22,8 +22,12 @@ _HOMES = {
     "FeatureCache": "skaudio.features",
     "LogMelSpectrogram": "skaudio.features",
     "MFCC": "skaudio.features",
+    "PitchSalience": "skaudio.features",
     "Spectrogram": "skaudio.features",
+    "StackedFeatures": "skaudio.features",
     "TemporalStatistics": "skaudio.features",
+    "VoiceDescriptors": "skaudio.features",
+    "VoiceStatistics": "skaudio.features",
     "describe": "skaudio.persistence",
     "load": "skaudio.persistence",
     "save": "skaudio.persistence",
@@ -44,8 +48,12 @@ if TYPE_CHECKING:
     from skaudio.features import BandScaler as BandScaler
     from skaudio.features import FeatureCache as FeatureCache
     from skaudio.features import LogMelSpectrogram as LogMelSpectrogram
+    from skaudio.features import PitchSalience as PitchSalience
     from skaudio.features import Spectrogram as Spectrogram
+    from skaudio.features import StackedFeatures as StackedFeatures
     from skaudio.features import TemporalStatistics as TemporalStatistics
+    from skaudio.features import VoiceDescriptors as VoiceDescriptors
+    from skaudio.features import VoiceStatistics as VoiceStatistics
     from skaudio.persistence import describe as describe
     from skaudio.persistence import load as load
     from skaudio.persistence import save as save

@@ -20,6 +20,7 @@ __all__ = [
     "OrdinalLoss",
     "RegressionLoss",
     "make_loss",
+    "size_rule",
 ]
 
 
@@ -352,6 +353,34 @@ def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
     elif isinstance(loss, nn.Module):
         loss = copy.deepcopy(loss)
     return loss if isinstance(loss, ConcordanceLoss) else _Weighted(loss)
+
+
+def size_rule(n_clips: int) -> float:
+    """Return how strongly weights are penalised, or a learning rate decays, for so many clips.
+
+    EmoNet's rule [1]_: the fewer clips there are to learn from, the stronger.
+
+    Parameters
+    ----------
+    n_clips : int
+        Training clips of the corpus.
+
+    Returns
+    -------
+    float
+
+    See Also
+    --------
+    skaudio.networks.AdapterResNet : Its ``adapter_l2="size"`` means this.
+    skaudio.estimators.AudioClassifier : Its ``lr_decay="size"`` means this.
+
+    References
+    ----------
+    .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
+       Recognition", arXiv 2103.08310, 2021.
+    """
+    limits = ((500, 5e-3), (1000, 2e-3), (10_000, 5e-4))
+    return next((strength for limit, strength in limits if n_clips < limit), 1e-6)
 
 
 class _Weighted(nn.Module):

@@ -31,3 +31,12 @@ def recordings():
     if folder is None:
         pytest.skip("needs real recordings: set SKAUDIO_DATA to a folder with their tables")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_folder():
+    """Folder with the recorded outputs of published implementations: ``SKAUDIO_GOLDEN``."""
+    folder = _folder("SKAUDIO_GOLDEN")
+    if folder is None:
+        pytest.skip("needs recorded outputs: set SKAUDIO_GOLDEN to the folder with their files")
+    return folder

@@ -88,7 +88,7 @@ def test_regression(tmp_path):
 
 
 def test_augmentation(tmp_path):
-    lines = [line for line in run(tmp_path, "plot_07_augmentation.py").splitlines() if ": " in line]
+    lines = [line for line in run(tmp_path, "plot_10_augmentation.py").splitlines() if ": " in line]
     seconds = {name: float(rest.split()[0]) for name, rest in (x.split(": ") for x in lines)}
     assert seconds["played faster"] == pytest.approx(seconds["as it was"] / 1.25, abs=0.02)
     assert seconds["played slower"] == pytest.approx(seconds["as it was"] / 0.8, abs=0.02)

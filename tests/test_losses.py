@@ -7,7 +7,7 @@ import torch
 from torch.autograd import gradcheck
 from torch.nn.functional import cross_entropy
 
-from skaudio.losses import ConcordanceLoss, FocalLoss, OrdinalLoss
+from skaudio.losses import ConcordanceLoss, FocalLoss, OrdinalLoss, size_rule
 from skaudio.metrics import concordance_correlation
 
 PER_CLIP = [
@@ -296,3 +296,11 @@ def test_wrong_shapes():
         OrdinalLoss((1, 0))(torch.zeros(2, 3), target)
     with pytest.raises(ValueError, match=r"output has shape \(2, 1\), but the target has \(2,\)"):
         ConcordanceLoss()(torch.zeros(2, 1), torch.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "strength"),
+    [(1, 5e-3), (499, 5e-3), (500, 2e-3), (999, 2e-3), (1000, 5e-4), (9999, 5e-4), (10_000, 1e-6)],
+)
+def test_the_published_strength_for_a_number_of_clips(n_clips, strength):
+    assert size_rule(n_clips) == strength

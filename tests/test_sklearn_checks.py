@@ -20,10 +20,15 @@ from skaudio import (
     BandScaler,
     FeatureCache,
     LogMelSpectrogram,
+    MultiCorpusClassifier,
+    PitchSalience,
     Spectrogram,
+    StackedFeatures,
     TemporalStatistics,
+    VoiceDescriptors,
+    VoiceStatistics,
 )
-from skaudio.networks import DiffResNet, MTSNet, SeparableNet
+from skaudio.networks import AdapterResNet, DiffResNet, MTSNet, SeparableNet
 
 MINIBATCHES = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -32,7 +37,9 @@ MINIBATCHES = {
         "In one batch, without batch statistics, it holds: see DoublePrecision below."
     )
 }
-EXPECTED_FAILURES = {AudioClassifier: MINIBATCHES, AudioRegressor: MINIBATCHES}
+EXPECTED_FAILURES = dict.fromkeys(
+    (AudioClassifier, AudioRegressor, MultiCorpusClassifier), MINIBATCHES
+)
 
 
 class DoublePrecision(nn.Module):
@@ -59,7 +66,7 @@ WITHOUT_EXEMPTION = [in_one_batch(AudioClassifier), in_one_batch(AudioRegressor)
 
 EVERY_STATISTIC = (
     "mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
-    "delta",
+    "mean_abs_diff", "mean_rise", "correlation", "p80-p20", "octave1", "octave9", "delta_std",
 )  # fmt: skip
 
 ESTIMATORS = [
@@ -70,6 +77,8 @@ ESTIMATORS = [
         DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
         lr=1e-2,
     ),
+    AudioClassifier(AdapterResNet(n_filters=8)),
+    MultiCorpusClassifier(AudioClassifier(AdapterResNet(n_filters=8))),
     *WITHOUT_EXEMPTION,
     AudioLoader(),
     AudioLoader(sample_rate=None, n_jobs=2),
@@ -79,9 +88,14 @@ ESTIMATORS = [
     LogMelSpectrogram(),
     MFCC(),
     MFCC(deltas=2),
+    PitchSalience(),
     Spectrogram(),
+    StackedFeatures([("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())]),
     TemporalStatistics(),
     TemporalStatistics(EVERY_STATISTIC),
+    TemporalStatistics(("delta_mean",), delta_width=3),
+    VoiceDescriptors(),
+    VoiceStatistics(),
 ]
 
 

@@ -456,8 +456,8 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
     ) -> None:
         """Make a net for these clips, or tell the one at hand how to train from now on."""
         if fresh:
-            self.net_ = self._make_net([corpus], seed, pretrained)
-            self.architecture_ = self.net_.architecture
+            net = self._make_net([corpus], seed, pretrained)
+            self.architecture_, self.net_ = net.architecture, net
         else:
             self._refuse_other_architecture()
             self.net_.change(self._step_settings([corpus]), (corpus.target,))

@@ -288,7 +288,9 @@ def make_training_set(
     dataset : Dataset
     """
     if y is None:
-        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
+        raise ValueError(
+            "Training requires y to be passed, but the target y is None. Pass one entry per clip."
+        )
     y = target.check(y)
     _check_lengths(source, y)
     groups = _check_groups(groups, y)

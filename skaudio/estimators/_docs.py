@@ -14,7 +14,7 @@ _NETWORK = """\
         takes features of shape ``(batch, 1, n_bands, n_frames)`` and returns one column per class
         or target; or a callable with the signature of :meth:`skaudio.networks.BaseNetwork.build`.
         None means ``MTSNet()``.
-    frontend : LogMelSpectrogram, MFCC or Spectrogram, optional
+    frontend : LogMelSpectrogram, MFCC, Spectrogram, PitchSalience or StackedFeatures, optional
         Computes features inside the network, batch by batch, so that `X` may hold waveforms or
         paths. Files are then read when their batch is due, and converted to its sample rate.
     crop : float, optional

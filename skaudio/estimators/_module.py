@@ -24,11 +24,13 @@ from skaudio.networks.contract import takes_corpus, takes_lengths
 
 __all__ = ["Architecture", "ClipModule", "check_frontend", "differences"]
 
-_LAYERS: dict[Any, Callable[..., nn.Module]] = {
-    features.LogMelSpectrogram: layers.LogMel,
-    features.MFCC: layers.MFCC,
-    features.Spectrogram: layers.Spectrogram,
-}
+_FRONTENDS = (
+    features.LogMelSpectrogram,
+    features.MFCC,
+    features.PitchSalience,
+    features.Spectrogram,
+    features.StackedFeatures,
+)
 
 _MOST_FILTER_VALUES = 2**24
 
@@ -114,15 +116,12 @@ class Architecture:
         """
         if self.frontend is None:
             return
-        settings = self.frontend.get_params()
-        # By default n_fft is the power of two that follows 25 ms and win_length: under twice both.
-        longest = max(settings["sample_rate"] / 40, settings["win_length"] or 0)
-        n_fft = settings["n_fft"] or 2 * longest
-        n_values = (n_fft / 2 + 1) * settings.get("n_mels", 1)
+        n_values = self.frontend.n_filter_values()
         if n_values > _MOST_FILTER_VALUES:
             raise ValueError(
-                f"The front end has {n_values:.0f} filter values, but expected at most "
-                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels or sample_rate."
+                f"The front end has {n_values} filter values, but expected at most "
+                f"{_MOST_FILTER_VALUES} in a saved model. Lower n_fft, n_mels, n_lags or "
+                "sample_rate."
             )
 
     def check_weights(self, weights: dict[str, Tensor]) -> None:
@@ -164,10 +163,9 @@ def check_frontend(transformer: Any) -> None:
 
 
 def _layer_of(transformer: Any) -> Callable[..., nn.Module]:
-    for kind, layer in _LAYERS.items():
-        if isinstance(transformer, kind):
-            return layer
-    names = ", ".join(kind.__name__ for kind in _LAYERS)
+    if isinstance(transformer, _FRONTENDS):
+        return getattr(layers, transformer.layer_name)
+    names = ", ".join(kind.__name__ for kind in _FRONTENDS)
     raise TypeError(
         f"frontend is {transformer!r}, but expected one of {names}. Put other transformers before "
         "the estimator, in a Pipeline."

@@ -28,7 +28,6 @@ __all__ = [
     "make_optimizer",
     "make_schedule",
     "one_cycle",
-    "size_rule",
 ]
 
 OptimizerName = Literal["adamw", "adam", "sgd", "rmsprop", "adadelta"]
@@ -48,18 +47,6 @@ def make_optimizer(optimizer: str | Callable, weight_decay: float) -> Callable[.
     if callable(optimizer):
         return partial(optimizer, weight_decay=weight_decay) if weight_decay else optimizer
     return partial(OPTIMIZERS[optimizer], weight_decay=weight_decay)
-
-
-def size_rule(n_clips: int) -> float:
-    """Return the decay, or the strength of a penalty, that suits so many training clips [1]_.
-
-    References
-    ----------
-    .. [1] Gerczuk et al., "EmoNet: A Transfer Learning Framework for Multi-Corpus Speech Emotion
-       Recognition", arXiv 2103.08310, 2021.
-    """
-    steps = ((500, 5e-3), (1000, 2e-3), (10_000, 5e-4))
-    return next((value for bound, value in steps if n_clips < bound), 1e-6)
 
 
 def cosine(progress: float) -> float:

@@ -28,8 +28,9 @@ from skaudio.estimators._callbacks import (
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import ClipSource, Corpus, Dataset
 from skaudio.estimators._net import AudioNet
-from skaudio.estimators._optimization import StagedLearningRate, make_schedule, size_rule
+from skaudio.estimators._optimization import StagedLearningRate, make_schedule
 from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining, warn
+from skaudio.losses import size_rule
 
 __all__ = ["RunSettings", "prediction_segments", "train"]
 

@@ -296,8 +296,8 @@ class MultiCorpusClassifier(
         check_is_fitted(self)
         number = self._number_of(name)
         model = clone(self.estimator_)
-        model.net_ = self.net_.for_corpora([number])
-        model.architecture_ = model.net_.architecture
+        net = self.net_.for_corpora([number])
+        model.architecture_, model.net_ = net.architecture, net
         model.target_ = model.net_.targets[0]
         model.n_clips_ = self.n_clips_[str(name)]
         for learned in ("n_features_in_", "_clip_ndim"):
@@ -438,7 +438,7 @@ class MultiCorpusClassifier(
     def _take(self, model: AudioClassifier, net: AudioNet, n_clips: dict[str, int]) -> None:
         """Take on a net, and what it has learned to tell; `n_clips` are in the order of corpora."""
         self.estimator_ = model
-        self.net_, self.architecture_ = net, net.architecture
+        self.architecture_, self.net_ = net.architecture, net
         self.n_clips_ = n_clips
         self.corpora_ = np.array(list(n_clips))
         labels = [_labels(target) for target in net.targets]
@@ -533,7 +533,9 @@ def _check_names(names: Any, n_clips: int) -> NDArray[np.str_]:
 def _check_labels(y: Any, source: ClipSource) -> NDArray:
     """Check the labels of all corpora together."""
     if y is None:
-        raise ValueError("y is None, but training requires y to be passed: one entry per clip.")
+        raise ValueError(
+            "Training requires y to be passed, but the target y is None. Pass one entry per clip."
+        )
     labels = ClassTarget().check(y)
     if len(labels) != len(source):
         raise ValueError(

@@ -90,12 +90,26 @@ class WaveformTransformer(ClipTransformer):
     sample_rate: float
     n_jobs: int | None
 
+    layer_name: str | None = None
+    """Name in :mod:`skaudio.layers` of the module that computes the same, if there is one."""
+
     @abstractmethod
     def _plan(self) -> Compute:
         """Check the parameters and return the function from clips to their features."""
 
     @abstractmethod
     def _band_names(self) -> list[str]: ...
+
+    def n_filter_values(self) -> int:
+        """Count the values of the filters that a module in a network would hold.
+
+        Nothing is computed, whatever the number.
+
+        Returns
+        -------
+        int
+        """
+        return 0
 
     def _warn(self, plan: Any) -> None:
         """Warn of parameters that work but are probably not what was meant."""

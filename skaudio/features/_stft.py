@@ -15,7 +15,7 @@ from scipy.fft import rfft
 
 from skaudio._validation import Interval, StrOptions
 
-__all__ = ["FRAMING_CONSTRAINTS", "Framing", "PadMode", "Spectra"]
+__all__ = ["FRAMING_CONSTRAINTS", "Framing", "PadMode", "Spectra", "frame_length"]
 
 PadMode = Literal["constant", "edge", "reflect", "symmetric"]
 
@@ -33,6 +33,15 @@ FRAMING_CONSTRAINTS: dict[str, list[Any]] = {
 # (0.5 to 2 MiB), where windowing, transform and squares follow each other without a trip to main
 # memory; and calls last long enough (about 1 ms) that threads seldom wait for Python's lock.
 _BLOCK_BYTES = 2**19
+
+
+def frame_length(transformer: Any) -> int:
+    """Return `n_fft` of a transformer, or what it is by default."""
+    if transformer.n_fft is not None:
+        return transformer.n_fft
+    # 25 ms hold at least two periods of a voice of 80 Hz, and speech hardly changes within them.
+    longest = max(ceil(transformer.sample_rate / 40), transformer.win_length or 0, 2)
+    return 1 << (longest - 1).bit_length()
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +68,7 @@ class Framing:
     @classmethod
     def of(cls, transformer: Any) -> Framing:
         """Take the parameters of a transformer; those that are None are chosen as in librosa."""
-        n_fft, win_length = transformer.n_fft, transformer.win_length
-        if n_fft is None:
-            # 25 ms hold at least two periods of a voice of 80 Hz, and speech hardly changes
-            # within them.
-            longest = max(ceil(transformer.sample_rate / 40), win_length or 0, 2)
-            n_fft = 1 << (longest - 1).bit_length()
+        n_fft, win_length = frame_length(transformer), transformer.win_length
         if win_length is None:
             win_length = n_fft
         if win_length > n_fft:
@@ -101,8 +105,12 @@ class Framing:
         """Compute the number of frames of a clip of `n_samples`; at least one."""
         # Frame t covers the samples [t hop, t hop + n_fft) of the padded clip, and is there if
         # t hop + n_fft <= n, so for t = 0 ... floor((n - n_fft) / hop).
-        padded = n_samples + 2 * (self.n_fft // 2) * self.center
-        return 1 + max(padded - self.n_fft, 0) // self.hop_length
+        return 1 + max(n_samples - self.shortest, 0) // self.hop_length
+
+    @property
+    def shortest(self) -> int:
+        """Samples of the shortest clip that fills its first frame, where it is not centred."""
+        return self.n_fft - 2 * (self.n_fft // 2) * self.center
 
     def frames(self, waveform: NDArray[np.float32]) -> NDArray[np.float32]:
         """Cut a waveform into overlapping frames, a view of shape ``(n_frames, n_fft)``."""
@@ -136,10 +144,16 @@ class Spectra:
     dtype : type
         ``numpy.float64``, in which librosa computes, or ``numpy.float32``: faster, but its
         rounding hides what is 80 dB below a loud tone.
+    remove_mean : bool, default=False
+        Whether to subtract from each frame its mean, weighted by the window: the windowed frame
+        then has nothing at 0 Hz.
     """
 
-    def __init__(self, window: NDArray[np.float64], dtype: type = np.float64) -> None:
+    def __init__(
+        self, window: NDArray[np.float64], dtype: type = np.float64, *, remove_mean: bool = False
+    ) -> None:
         self._window: NDArray[Any] = window.astype(dtype)
+        self._remove_mean = remove_mean
         self._width = max(_BLOCK_BYTES // self._window.nbytes, 8)
         self._frames: NDArray[Any] = np.empty((self._width, len(window)), dtype=dtype)
         self._power = np.empty((self._width, len(window) // 2 + 1), dtype=np.float32)
@@ -163,6 +177,9 @@ class Spectra:
             block = frames[start : start + self._width]
             count = len(block)
             windowed = np.multiply(block, self._window, out=self._frames[:count])
+            if self._remove_mean:
+                mean = windowed.sum(axis=1, keepdims=True) / self._window.sum()
+                windowed -= mean * self._window
             spectra = rfft(windowed, axis=1, overwrite_x=True)
             # |X|^2 without a square root: real and imaginary parts lie in turn in memory.
             parts = spectra.view(windowed.dtype)

@@ -19,7 +19,7 @@ from skaudio.features._mel import (
     mel_filters,
     warn_of_empty_bands,
 )
-from skaudio.features._stft import Framing, PadMode
+from skaudio.features._stft import Framing, PadMode, frame_length
 
 __all__ = ["LogMelSpectrogram"]
 
@@ -165,6 +165,8 @@ class LogMelSpectrogram(WaveformTransformer):
         self.eps = eps
         self.n_jobs = n_jobs
 
+    layer_name = "LogMel"
+
     def layer_arguments(self) -> dict[str, Any]:
         """Return the arguments with which :class:`skaudio.layers.LogMel` computes the same.
 
@@ -199,6 +201,9 @@ class LogMelSpectrogram(WaveformTransformer):
             "top_db": self.top_db,
             "eps": self.eps,
         }
+
+    def n_filter_values(self) -> int:  # noqa: D102
+        return (frame_length(self) // 2 + 1) * self.n_mels
 
     def _plan(self) -> LogMelPlan:
         check_params(self)

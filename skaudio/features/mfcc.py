@@ -20,7 +20,7 @@ from skaudio.features._mel import (
     mel_filters,
     warn_of_empty_bands,
 )
-from skaudio.features._stft import Framing, PadMode
+from skaudio.features._stft import Framing, PadMode, frame_length
 
 __all__ = ["MFCC"]
 
@@ -183,6 +183,8 @@ class MFCC(WaveformTransformer):
         self.eps = eps
         self.n_jobs = n_jobs
 
+    layer_name = "MFCC"
+
     def layer_arguments(self) -> dict[str, Any]:
         """Return the arguments with which :class:`skaudio.layers.MFCC` computes the same.
 
@@ -208,6 +210,9 @@ class MFCC(WaveformTransformer):
             "top_db": self.top_db,
             "eps": self.eps,
         }
+
+    def n_filter_values(self) -> int:  # noqa: D102
+        return (frame_length(self) // 2 + 1) * self.n_mels
 
     def _plan(self) -> _MFCCPlan:
         check_params(self)
@@ -256,6 +261,11 @@ class _MFCCPlan:
     log_mel: LogMelPlan
     cosines: NDArray[np.float64]
     slopes: NDArray[np.float64]
+
+    @property
+    def framing(self) -> Framing:
+        """Where the frames lie."""
+        return self.log_mel.framing
 
     def __call__(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
         return [self._mfcc(log_mel) for log_mel in self.log_mel(clips)]

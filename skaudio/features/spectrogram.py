@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from skaudio._validation import Interval, check_params
 from skaudio.features._base import WaveformTransformer
-from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, PadMode, Spectra
+from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, PadMode, Spectra, frame_length
 
 __all__ = ["Spectrogram"]
 
@@ -96,6 +96,8 @@ class Spectrogram(WaveformTransformer):
         self.power = power
         self.n_jobs = n_jobs
 
+    layer_name = "Spectrogram"
+
     def layer_arguments(self) -> dict[str, Any]:
         """Return the arguments with which :class:`skaudio.layers.Spectrogram` computes the same.
 
@@ -104,6 +106,9 @@ class Spectrogram(WaveformTransformer):
         dict
         """
         return {**self._plan().framing.layer_arguments(), "power": self.power}
+
+    def n_filter_values(self) -> int:  # noqa: D102
+        return frame_length(self) // 2 + 1
 
     def _plan(self) -> _SpectrogramPlan:
         check_params(self)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from numbers import Integral
 from typing import Any, Self
 
 import numpy as np
@@ -12,50 +12,15 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from skaudio._validation import (
+    Interval,
     check_feature_names_in,
     check_features,
     fit_context,
     with_bands,
 )
+from skaudio.features._statistics import DELTA, check_statistics, compute_statistics, deltas
 
 __all__ = ["TemporalStatistics"]
-
-Statistic = Callable[[NDArray[np.float64]], NDArray[np.float64]]
-
-
-def _moment(x: NDArray[np.float64], order: int) -> NDArray[np.float64]:
-    """Compute a standardised central moment; 0 for a band that does not vary."""
-    centred = x - x.mean(axis=1, keepdims=True)
-    deviation = np.sqrt(np.square(centred).mean(axis=1, keepdims=True))
-    # Rounding leaves a deviation of a few eps in a constant band, which division would blow up.
-    varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(x).max(axis=1, keepdims=True)
-    z = np.divide(centred, deviation, out=np.zeros_like(centred), where=varies)
-    return (z**order).mean(axis=1)
-
-
-def _slope(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the slope of the least-squares line, per frame; 0 for a single frame."""
-    # sum(t x) / sum(t^2) with t centred on 0, which makes the mean of x drop out.
-    time = np.arange(x.shape[1]) - (x.shape[1] - 1) / 2
-    return x @ time / (time @ time or 1.0)
-
-
-def _delta(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Compute the mean absolute step from frame to frame; 0 for a single frame."""
-    return np.abs(np.diff(x, axis=1)).sum(axis=1) / max(x.shape[1] - 1, 1)
-
-
-_STATISTICS: dict[str, Statistic] = {
-    "mean": lambda x: x.mean(axis=1),
-    "std": lambda x: x.std(axis=1),
-    "min": lambda x: x.min(axis=1),
-    "max": lambda x: x.max(axis=1),
-    "skewness": lambda x: _moment(x, 3),
-    "kurtosis": lambda x: _moment(x, 4),
-    "slope": _slope,
-    "delta": _delta,
-}
-_PERCENTILE = re.compile(r"p(\d{1,2}|100)")
 
 
 class TemporalStatistics(TransformerMixin, BaseEstimator):
@@ -68,15 +33,34 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    statistics : sequence of str, default=("mean", "std", "p10", "p50", "p90", "slope", "delta")
+    statistics : sequence of str, default=("mean", "std", "p10", "p50", "p90", "slope", \
+            "mean_abs_diff")
         - "mean", "std", "min", "max";
         - "p0" to "p100": percentiles, "p50" the median;
+        - "p80-p20" and the like: difference of two percentiles;
         - "skewness", "kurtosis": standardised third and fourth moment (3 for a normal
           distribution), 0 where a band does not vary;
         - "slope": of the least-squares line, per frame;
-        - "delta": mean absolute difference of neighbouring frames.
+        - "correlation": with time, -1 to 1, 0 where a band does not vary;
+        - "mean_abs_diff": mean absolute difference of neighbouring frames;
+        - "mean_rise": mean of those differences that are above 0;
+        - "octave1" to "octave9": modulation, the standard deviation of that part of a band that
+          varies with 1/4 to 1/2 cycle per frame ("octave1"), 1/8 to 1/4 ("octave2"), and so on.
+          With 100 frames a second, "octave1" to "octave7" reach from 50 down to 0.4 Hz. 0 where
+          a clip is too short to have such a modulation;
+        - any of them after "delta_", as "delta_std": of the bands' slopes over time, those of
+          the line that fits `delta_width` frames best.
 
-        The last two are 0 for a clip of one frame.
+        What describes a change is 0 for a clip of one frame.
+    where : int, optional
+        Number of a band that says which frames count: those in which it is above 0, as "voiced"
+        is in :class:`VoiceDescriptors`. It gets no statistics itself. All statistics of a clip
+        without such frames are 0. Differences are taken of frames that are neighbours in the
+        clip, slopes before frames are chosen; modulation is that of the chosen frames put
+        together. Negative numbers count from the last band. By default all frames count.
+    delta_width : int, default=9
+        Frames that a slope is estimated from, odd and at least 3. A clip with fewer is lengthened
+        for it by repeating its last frame.
 
     Attributes
     ----------
@@ -86,6 +70,7 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
     See Also
     --------
     BandScaler : Standardise the bands and keep the frames.
+    VoiceStatistics : Statistics of descriptors of the voice.
     skaudio.layers.AttentionPooling : Reduces the frames inside a network, with learned weights.
 
     Examples
@@ -98,12 +83,30 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
            [4., 0.]], dtype=float32)
     """
 
-    _parameter_constraints: dict = {"statistics": [tuple, list]}
+    _parameter_constraints: dict = {
+        "statistics": [tuple, list],
+        "where": [Integral, None],
+        "delta_width": [Interval(Integral, 3, None, closed="left")],
+    }
 
     def __init__(
-        self, statistics: Sequence[str] = ("mean", "std", "p10", "p50", "p90", "slope", "delta")
+        self,
+        statistics: Sequence[str] = (
+            "mean",
+            "std",
+            "p10",
+            "p50",
+            "p90",
+            "slope",
+            "mean_abs_diff",
+        ),
+        *,
+        where: int | None = None,
+        delta_width: int = 9,
     ) -> None:
         self.statistics = statistics
+        self.where = where
+        self.delta_width = delta_width
 
     @fit_context(prefer_skip_nested_validation=True)
     def fit(self, X: Any, y: Any = None) -> Self:
@@ -126,10 +129,14 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
         AudioFormatError
             If a clip is empty, a path, or differs from the others in its number of bands.
         ValueError
-            If a statistic is unknown, or a value is NaN or infinite.
+            If a statistic is unknown, `where` is no band beside others, or a value is NaN or
+            infinite.
         """
-        self._check_statistics()
+        check_statistics(self.statistics)
+        if self.delta_width % 2 == 0:
+            raise ValueError(f"delta_width={self.delta_width} is even, but expected an odd number.")
         self.n_bands_ = len(with_bands(check_features(self, X, reset=True))[0])
+        self._check_where()
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:
@@ -143,13 +150,14 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
         Returns
         -------
         ndarray of shape (n_clips, n_statistics * n_bands)
-            Float32.
+            Float32; the band `where` not counted.
         """
         check_is_fitted(self)
         clips = with_bands(check_features(self, X, reset=False))
-        table = np.empty((len(clips), len(self.statistics) * self.n_bands_), dtype=np.float32)
+        n_bands = self.n_bands_ - (self.where is not None)
+        table = np.empty((len(clips), len(self.statistics) * n_bands), dtype=np.float32)
         for row, clip in zip(table, clips, strict=True):
-            row[:] = self._row(clip.astype(np.float64))
+            row[:] = self._row(clip)
         return table
 
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
@@ -172,30 +180,32 @@ class TemporalStatistics(TransformerMixin, BaseEstimator):
             return np.array(self.statistics, dtype=object)
         if input_features is None:
             input_features = [f"band_{i}" for i in range(self.n_bands_)]
+        if self.where is not None:
+            input_features = np.delete(input_features, self.where)
         names = [f"{band}_{name}" for name in self.statistics for band in input_features]
         return np.array(names, dtype=object)
 
-    def _row(self, clip: NDArray[np.float64]) -> NDArray[np.float64]:
-        ranks = [int(name[1:]) for name in self.statistics if name not in _STATISTICS]
-        # One call sorts once for all percentiles, which are then taken in their order.
-        percentiles = iter(np.percentile(clip, ranks, axis=1) if ranks else ())
-        return np.concatenate(
-            [
-                _STATISTICS[name](clip) if name in _STATISTICS else next(percentiles)
-                for name in self.statistics
-            ]
-        )
+    def _row(self, clip: NDArray[np.float32]) -> NDArray[np.float64]:
+        frames = np.arange(clip.shape[1])
+        if self.where is not None:
+            frames, clip = frames[clip[self.where] > 0], np.delete(clip, self.where, axis=0)
+        slopes = None
+        if any(name.startswith(DELTA) for name in self.statistics):
+            slopes = deltas(clip, self.delta_width)[:, frames]
+        return compute_statistics(self.statistics, clip[:, frames], frames, slopes).ravel()
 
-    def _check_statistics(self) -> None:
-        if not self.statistics:
-            raise ValueError("statistics is empty, but expected at least one name, such as 'mean'.")
-        for name in self.statistics:
-            if name not in _STATISTICS and not _PERCENTILE.fullmatch(str(name)):
-                known = ", ".join(repr(known) for known in _STATISTICS)
-                raise ValueError(
-                    f"statistics holds {name!r}, but expected {known}, or a percentile "
-                    "from 'p0' to 'p100'."
-                )
+    def _check_where(self) -> None:
+        if self.where is None:
+            return
+        if not -self.n_bands_ <= self.where < self.n_bands_:
+            raise ValueError(
+                f"where={self.where} is not the number of a band, of which the clips have "
+                f"{self.n_bands_}."
+            )
+        if self.n_bands_ == 1:
+            raise ValueError(
+                f"where={self.where} leaves no band for statistics: the clips have one band only."
+            )
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

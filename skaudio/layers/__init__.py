@@ -15,6 +15,7 @@ from skaudio.layers.masking import frame_mask, shrink_lengths
 from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
+from skaudio.layers.pitch_salience import PitchSalience
 from skaudio.layers.pooling import AttentionPooling, FramePooling, StatisticsPooling
 from skaudio.layers.precision import LinearHead
 from skaudio.layers.recurrent import RecurrentLayer
@@ -33,6 +34,7 @@ from skaudio.layers.same_conv import SameConv2d
 from skaudio.layers.self_attention import SelfAttention
 from skaudio.layers.separable import DepthwiseConv2d, SeparableConv2d
 from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
+from skaudio.layers.stacked_features import StackedFeatures
 
 __all__ = [
     "MFCC",
@@ -65,6 +67,7 @@ __all__ = [
     "MultiscaleConv2d",
     "NormConstrained",
     "NormConstraint",
+    "PitchSalience",
     "RecurrentLayer",
     "ResidualBlock",
     "SameConv2d",
@@ -72,6 +75,7 @@ __all__ = [
     "SeparableConv2d",
     "Spectrogram",
     "SqueezeExcitation",
+    "StackedFeatures",
     "StatisticsPooling",
     "VectorNorm",
     "frame_mask",

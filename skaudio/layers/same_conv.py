@@ -61,22 +61,50 @@ class SameConv2d(nn.Conv2d):
         """Draw He-normal weights, as :func:`init_he_normal_` does."""
         init_he_normal_(self.weight)
 
-    def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Compute the map."""
-        if self.stride == (1, 1):
-            return super().forward(x)
+    def forward(
+        self, x: Tensor, lengths: Tensor | None = None, adapter: Tensor | None = None
+    ) -> Tensor:
+        """Compute the map.
+
+        Parameters
+        ----------
+        x, lengths
+            As above.
+        adapter : Tensor of shape (out_channels, in_channels, 1, 1), optional
+            Kernel of a 1 x 1 convolution of the same stride, whose map is added. It costs nothing,
+            since it is added to one of the nine places of the 3 x 3 kernel. With stride 2 and
+            `lengths` that place would differ from clip to clip.
+
+        Raises
+        ------
+        ValueError
+            If there is an adapter with stride 2 and `lengths`.
+        """
         n_bands, n_frames = x.shape[2:]
-        bands = (n_bands % 2, 1)
+        if self.stride == (1, 1):
+            return functional.conv2d(x, self._weight(adapter, 1, 1), padding=1)
+        # Zeros in front, which are also the place within the window of what is at 0, 2, 4.
+        band, frame = n_bands % 2, n_frames % 2
         if lengths is None:
-            padded = functional.pad(x, (n_frames % 2, 1, *bands))
+            padded = functional.pad(x, (frame, 1, band, 1))
+        elif adapter is not None:
+            raise ValueError(
+                "SameConv2d: got an adapter and lengths, but with stride=2 expected one of them at "
+                "most. Apply the adapter as a convolution of its own."
+            )
         else:
             # Windows of three start at 0, 2, ... until all frames are in: behind an even clip's
             # last window there is nothing to come, an odd clip's begins one zero earlier.
-            missing = 1 + n_frames % 2
-            even = functional.pad(x, (0, missing, *bands))
-            odd = functional.pad(x, (1, missing - 1, *bands))
+            even = functional.pad(x, (0, 1 + frame, band, 1))
+            odd = functional.pad(x, (1, frame, band, 1))
             padded = torch.where((lengths % 2 == 1)[:, None, None, None], odd, even)
-        return functional.conv2d(padded, self.weight, stride=2)
+        return functional.conv2d(padded, self._weight(adapter, band, frame), stride=2)
+
+    def _weight(self, adapter: Tensor | None, band: int, frame: int) -> Tensor:
+        """Add a 1 x 1 kernel to one place of the 3 x 3 kernel."""
+        if adapter is None:
+            return self.weight
+        return self.weight + functional.pad(adapter, (frame, 2 - frame, band, 2 - band))
 
 
 def init_he_normal_(weight: Tensor) -> Tensor:

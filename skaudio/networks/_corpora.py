@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
 from skaudio._validation import Interval, StrOptions
 from skaudio.layers import BottleneckAdapter, DenseHead, frame_mask
+from skaudio.losses import size_rule
 
 __all__ = ["ADAPTER_CONSTRAINTS", "CORPUS_CONSTRAINTS", "CorpusNet", "Trunk"]
 
@@ -23,10 +24,6 @@ CORPUS_CONSTRAINTS: dict[str, list[Any]] = {
 ADAPTER_CONSTRAINTS: dict[str, list[Any]] = {
     "adapter_l2": [Interval(Real, 0, None, closed="left"), StrOptions({"size"})],
 }
-
-# Up to how many training clips a corpus' adapters are penalised how strongly; EmoNet's rule.
-_L2_BY_SIZE = ((500, 5e-3), (1000, 2e-3), (10_000, 5e-4))
-_L2_OF_LARGE = 1e-6
 
 
 class Trunk(nn.Module, ABC):
@@ -86,7 +83,8 @@ class CorpusNet(nn.Module):
         With ``share_pooling``, ``input_norm``, ``l2`` and, if it has adapters, ``adapter_l2``.
     trunk : Trunk
     n_outputs : int, or sequence of int
-        A number makes one set without adapters, a sequence a set with adapters for each entry.
+        A number makes one set without adapters, a sequence one for each entry, with adapters if
+        the network has any.
     n_frames : int, optional
         The only number of frames that the module takes.
     """
@@ -99,8 +97,8 @@ class CorpusNet(nn.Module):
         n_frames: int | None = None,
     ) -> None:
         super().__init__()
-        adapters = not isinstance(n_outputs, Integral)
-        counts = n_outputs if isinstance(n_outputs, Sequence) else [int(n_outputs)]
+        counts = n_outputs if isinstance(n_outputs, Sequence) else [n_outputs]
+        adapters = net.has_adapters and isinstance(n_outputs, Sequence)
         self.n_frames = n_frames
         self.l2 = net.l2
         self.adapter_l2: float | Literal["size"] = getattr(net, "adapter_l2", 0.0)
@@ -165,8 +163,7 @@ class CorpusNet(nn.Module):
                 "adapter_l2: got 'size', but the number of training clips is not known. Call "
                 "set_clip_counts(n_clips) on the built module before training, or set a number."
             )
-        n = self.n_clips[corpus]
-        return next((strength for limit, strength in _L2_BY_SIZE if n < limit), _L2_OF_LARGE)
+        return size_rule(self.n_clips[corpus])
 
 
 def _trained_kernels(part: nn.Module) -> Iterator[Tensor]:

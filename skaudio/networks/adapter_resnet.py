@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from numbers import Real
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import nn
 
@@ -107,12 +107,12 @@ class AdapterResNet(BaseNetwork):
         n_blocks: int = 2,
         dropout: Sequence[float] = (0.0, 0.5),
         *,
-        pooling: str = "attention",
+        pooling: Literal["attention", "average", "rnn"] = "attention",
         share_pooling: bool = False,
         input_norm: bool = False,
         rnn_dropout: float = 0.2,
         l2: float = 1e-6,
-        adapter_l2: float | str = 1e-6,
+        adapter_l2: float | Literal["size"] = 1e-6,
     ) -> None:
         self.n_filters = n_filters
         self.widen_factor = widen_factor

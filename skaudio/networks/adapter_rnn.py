@@ -106,7 +106,7 @@ class AdapterRNN(BaseNetwork):
         input_norm: bool = True,
         rnn_dropout: float = 0.2,
         l2: float = 1e-6,
-        adapter_l2: float | str = 1e-6,
+        adapter_l2: float | Literal["size"] = 1e-6,
     ) -> None:
         self.n_hidden = n_hidden
         self.n_layers = n_layers

@@ -113,7 +113,7 @@ class FusionNet(BaseNetwork):
         input_norm: bool = True,
         rnn_dropout: float = 0.2,
         l2: float = 1e-6,
-        adapter_l2: float | str = 1e-6,
+        adapter_l2: float | Literal["size"] = 1e-6,
     ) -> None:
         self.n_filters = n_filters
         self.widen_factor = widen_factor

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -146,6 +146,10 @@ class MTSNet(BaseNetwork):
         "training_mode": [StrOptions(set(get_args(TrainingMode)))],
         "kernel_update": [StrOptions(set(get_args(KernelUpdate)))],
     }
+
+    _added_parameters: ClassVar[dict[str, Any]] = {
+        "block": "plain", "first_stride": (1, 1), "n_frame_features": None, "head_dropout": 0.0,
+    }  # fmt: skip
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -100,6 +100,10 @@ class SeparableNet(BaseNetwork):
         "first_stride": [tuple, list],
         "pooling": [StrOptions({"attention", "statistics"})],
     }
+
+    _added_parameters: ClassVar[dict[str, Any]] = {
+        "block": "plain", "first_stride": (1, 1), "pooling": "attention",
+    }  # fmt: skip
 
     def __init__(
         self,

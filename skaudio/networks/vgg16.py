@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from itertools import pairwise
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -113,7 +113,7 @@ class VGG16Net(BaseNetwork):
         weights: str | os.PathLike | None = None,
         freeze_up_to: int | None = None,
         *,
-        pooling: str = "average",
+        pooling: Literal["average", "attention", "rnn"] = "average",
         share_pooling: bool = False,
         input_norm: bool = True,
         rnn_dropout: float = 0.2,
@@ -201,7 +201,10 @@ class _VGG16(nn.Module):
     def forward(
         self, x: Tensor, lengths: Tensor | None, layers: nn.Module
     ) -> tuple[Tensor, Tensor | None]:
-        """Compute the map ``(batch, n_out, n_bands // 32, n_frames // 32)`` and its lengths."""
+        """Compute the map ``(batch, n_out, n_bands // 32, n_frames // 32)`` and its lengths.
+
+        What comes out at padding is some number or other.
+        """
         x = x if self.input_norm is None else self.input_norm(x, _mask(x, lengths))
         x = _without_padding(x, lengths)
         n_bands, n_frames = x.shape[2:]
@@ -209,11 +212,10 @@ class _VGG16(nn.Module):
         lengths = None if lengths is None else lengths.clamp(min=_LEAST)
         x = self.norm(self.colours(x).relu(), _mask(x, lengths))
         convs = iter(self.convs)
-        x = _without_padding(x, lengths)
         for block in _BLOCKS:
             for _ in block:
-                x = _without_padding(next(convs)(x).relu(), lengths)
-            # Windows that a clip does not fill are left out, as they are at the border.
+                x = next(convs)(_without_padding(x, lengths)).relu()
+            # A window that a clip fills by half is padding, as it is left out at the border.
             x, lengths = functional.max_pool2d(x, 2), None if lengths is None else lengths // 2
         return x, lengths
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 import torch
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.utils import Bunch
 from skorch.callbacks import Callback
@@ -27,7 +28,13 @@ from skaudio.datasets import make_tones
 from skaudio.estimators import AudioClassifier, _data
 from skaudio.estimators._data import FileClips
 from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
-from skaudio.features import MFCC, LogMelSpectrogram
+from skaudio.features import (
+    MFCC,
+    LogMelSpectrogram,
+    PitchSalience,
+    StackedFeatures,
+    VoiceDescriptors,
+)
 from skaudio.networks import MTSNet
 
 RATE = 4000
@@ -354,3 +361,42 @@ def test_pcm_samples_are_refused(tiny, tones):
 def test_pipeline_with_the_transformer_in_front(tiny, tones):
     model = make_pipeline(log_mel(), classifier(tiny, max_epochs=25, lr=2e-2))
     assert model.fit(tones.data, tones.target).score(tones.data, tones.target) > 0.9
+
+
+# ------------------------------------------------------------------------- stacked front ends
+
+
+def stacked():
+    parts = [("mel", LogMelSpectrogram(hop_length=160, n_mels=8)), ("pitch", PitchSalience())]
+    return StackedFeatures(parts, average=2)
+
+
+def test_stacked_front_end_predicts_what_the_transformer_in_front_does(tiny, tones):
+    X, y = tones.data, tones.target  # plain arrays: their rate is the front end's
+    inside = classifier(tiny, stacked(), max_epochs=1).fit(X, y)
+    outside = classifier(inside.net_.module_.network, max_epochs=1)
+    outside.fit(stacked().fit_transform(X), y)
+    outside.net_.module_.load_state_dict(inside.net_.module_.state_dict())
+    expected = outside.predict_proba(stacked().fit_transform(X))
+    np.testing.assert_allclose(inside.predict_proba(X), expected, atol=1e-4)
+
+
+def test_stacked_front_end_alone_or_in_company(tiny, tones):
+    model = classifier(tiny, stacked(), max_epochs=1).fit(tones.data, tones.target)
+    alone = np.concatenate([model.predict_proba([clip]) for clip in tones.data])
+    np.testing.assert_allclose(model.predict_proba(tones.data), alone, atol=1e-5)
+
+
+def test_a_grid_reaches_the_parts_of_a_stacked_front_end(tiny, tones):
+    grid = {"frontend__mel__n_mels": [4, 8]}
+    search = GridSearchCV(classifier(tiny, stacked(), max_epochs=1), grid, cv=2)
+    best = search.fit(tones.data, tones.target).best_estimator_
+    assert best.architecture_.n_bands == 60 + search.best_params_["frontend__mel__n_mels"]
+
+
+def test_front_end_that_no_layer_computes(tiny, tones):
+    parts = [("mel", LogMelSpectrogram(hop_length=160)), ("voice", VoiceDescriptors())]
+    with pytest.raises(TypeError, match="no layer computes what 'voice' does"):
+        classifier(tiny, StackedFeatures(parts)).fit(tones.data, tones.target)
+    with pytest.raises(TypeError, match="but expected one of LogMelSpectrogram, MFCC, PitchS"):
+        classifier(tiny, VoiceDescriptors()).fit(tones.data, tones.target)

@@ -1,3 +1,4 @@
+import librosa
 import numpy as np
 import pytest
 import scipy.stats
@@ -10,7 +11,12 @@ from skaudio.exceptions import AudioFormatError
 from skaudio.features import TemporalStatistics
 
 EVERY = ("mean", "std", "min", "max", "p0", "p5", "p50", "p100", "skewness", "kurtosis", "slope",
-         "delta")  # fmt: skip
+         "correlation", "mean_abs_diff", "mean_rise", "p80-p20", "octave1", "octave4", "delta_mean",
+         "delta_p50", "delta_std")  # fmt: skip
+
+
+def is_level(name):
+    return name in ("mean", "min", "max") or (name[0] == "p" and "-" not in name)
 
 
 @pytest.fixture
@@ -37,7 +43,10 @@ def column(name, clips):
         ("skewness", lambda x: scipy.stats.skew(x, axis=1)),
         ("kurtosis", lambda x: scipy.stats.kurtosis(x, axis=1, fisher=False)),
         ("slope", lambda x: np.polyfit(np.arange(x.shape[1]), x.T, 1)[0]),
-        ("delta", lambda x: np.abs(np.diff(x, axis=1)).mean(axis=1)),
+        ("mean_abs_diff", lambda x: np.abs(np.diff(x, axis=1)).mean(axis=1)),
+        ("mean_rise", lambda x: [d[d > 0].mean() if (d > 0).any() else 0 for d in np.diff(x)]),
+        ("correlation", lambda x: [np.corrcoef(np.arange(len(row)), row)[0, 1] for row in x]),
+        ("p80-p20", lambda x: np.subtract(*np.percentile(x, [80, 20], axis=1))),
     ],
 )
 def test_each_statistic_against_its_reference(ragged, name, reference):
@@ -49,15 +58,82 @@ def test_each_statistic_against_its_reference(ragged, name, reference):
 def test_constant_and_single_frames_are_finite(name):
     for n_frames in (1, 2, 40):
         value = column(name, np.full((2, 3, n_frames), 0.1, dtype=np.float32))
-        is_level = name in ("mean", "min", "max") or name.startswith("p")
-        assert_allclose(value, 0.1 if is_level else 0, atol=1e-7)
+        assert_allclose(value, 0.1 if is_level(name) else 0, atol=1e-7)
 
 
 @pytest.mark.parametrize("name", EVERY)
 def test_a_shift_in_level_moves_levels_only(ragged, name):
     change = column(name, [clip + 1 for clip in ragged]) - column(name, ragged)
-    is_level = name in ("mean", "min", "max") or name.startswith("p")
-    assert_allclose(change, 1 if is_level else 0, atol=1e-3)
+    assert_allclose(change, 1 if is_level(name) else 0, atol=1e-3)
+
+
+@pytest.mark.parametrize(("cycles", "octave"), [(1 / 3, 1), (1 / 4, 2), (3 / 16, 2), (1 / 96, 6)])
+def test_a_wave_is_modulation_of_one_octave(cycles, octave):
+    wave = 5 + 2 * np.sin(2 * np.pi * cycles * np.arange(480) + 1)
+    names = [f"octave{k}" for k in range(1, 10)]
+    found = TemporalStatistics(names).fit_transform(wave[np.newaxis])[0]
+    assert_allclose(found, np.where(np.arange(1, 10) == octave, np.sqrt(2), 0), atol=1e-5)
+
+
+def test_octaves_add_up_to_the_variance(ragged):
+    names = ["std", *(f"octave{k}" for k in range(1, 10))]
+    table = TemporalStatistics(names).fit_transform(ragged).reshape(4, 10, 3).astype(np.float64)
+    assert_allclose(np.square(table[:, 1:]).sum(axis=1), np.square(table[:, 0]), rtol=1e-5)
+
+
+@pytest.mark.parametrize("width", [3, 9])
+def test_slopes_are_the_deltas_of_librosa(ragged, width):
+    clip = ragged[-1]
+    slopes = librosa.feature.delta(clip.astype(np.float64), width=width)
+    for name in ("mean", "std", "p90", "octave2", "kurtosis"):
+        found = TemporalStatistics((f"delta_{name}",), delta_width=width).fit_transform([clip])
+        assert_allclose(found, column(name, [slopes]), rtol=1e-3, atol=1e-6)
+
+
+class TestWhere:
+    """Only the frames that a band says."""
+
+    def test_statistics_are_those_of_the_chosen_frames(self, ragged):
+        names = ("mean", "std", "p30", "skewness", "kurtosis")
+        clips = ragged[2:]
+        chosen = [clip[:2, clip[2] > 1] for clip in clips]
+        signed = [np.stack([clip[0], clip[1], clip[2] - 1]) for clip in clips]
+        found = TemporalStatistics(names, where=2).fit_transform(signed)
+        assert_array_equal(found, TemporalStatistics(names).fit_transform(chosen))
+        assert_array_equal(found, TemporalStatistics(names, where=-1).fit_transform(signed))
+
+    def test_frames_apart_are_no_neighbours_and_keep_their_time(self):
+        clip = np.array([[0.0, 1.0, 9.0, 5.0, 7.0], [1, 1, 0, 1, 1]])
+        names = ("mean_abs_diff", "slope", "delta_max")
+        found = TemporalStatistics(names, where=1, delta_width=3).fit_transform([clip])[0]
+        slope = np.polyfit([0, 1, 3, 4], [0, 1, 5, 7], 1)[0]
+        assert_allclose(found, [1.5, slope, 4.5], rtol=1e-6)
+
+    @pytest.mark.parametrize("name", EVERY)
+    def test_statistics_of_no_frame_are_0(self, name):
+        clip = np.stack([np.full(9, 3.0), np.zeros(9)])
+        assert_array_equal(TemporalStatistics((name,), where=1).fit_transform([clip]), 0)
+
+    def test_names_leave_it_out(self, ragged):
+        fitted = TemporalStatistics(("mean", "std"), where=1).fit(ragged)
+        assert fitted.transform(ragged).shape == (4, 4)
+        names = ["a_mean", "c_mean", "a_std", "c_std"]
+        assert fitted.get_feature_names_out(["a", "b", "c"]).tolist() == names
+
+    @pytest.mark.parametrize(
+        ("where", "n_bands", "message"),
+        [(3, 3, "where=3 is not the number of a band, of which the clips have 3"),
+         (-4, 3, "where=-4 is not"),
+         (0, 1, "where=0 leaves no band for statistics")],
+    )  # fmt: skip
+    def test_wrong_bands(self, where, n_bands, message):
+        with pytest.raises(ValueError, match=message):
+            TemporalStatistics(where=where).fit(np.ones((2, n_bands, 5)))
+
+
+def test_even_delta_width():
+    with pytest.raises(ValueError, match="delta_width=4 is even, but expected an odd number"):
+        TemporalStatistics(delta_width=4).fit(np.ones((2, 2, 2)))
 
 
 def test_columns_go_statistic_by_statistic(ragged):
@@ -107,7 +183,7 @@ def test_a_support_vector_machine_can_follow():
     assert model.fit(clips[:20], labels[:20]).score(clips[20:], labels[20:]) > 0.9
 
 
-@pytest.mark.parametrize("name", ["median", "p101", "p", "p1.5", 3])
+@pytest.mark.parametrize("name", ["median", "p101", "p", "p1.5", 3, "octave0", "delta_", "p9-mean"])
 def test_unknown_statistics(name):
     with pytest.raises(ValueError, match=f"statistics holds {name!r}, but expected 'mean'"):
         TemporalStatistics(("mean", name)).fit(np.ones((2, 2, 2)))

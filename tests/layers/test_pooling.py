@@ -1,7 +1,38 @@
-import pytest
 import torch
 
-from skaudio.layers import AttentionPooling, StatisticsPooling, frame_mask
+from skaudio.layers import AttentionPooling, FramePooling, StatisticsPooling, frame_mask
+
+
+def test_attention_by_definition_and_padding_changes_nothing():
+    layer = AttentionPooling(5, n_hidden=3, scale=0.7).eval()
+    x, lengths = torch.randn(3, 5, 4, 9), torch.tensor([9, 4, 1])
+    together = layer(x, frame_mask(lengths, 9))
+    for clip, vector, n in zip(x, together, lengths, strict=True):
+        positions = clip[..., :n].flatten(1).T
+        score = 0.7 * torch.tanh(layer.hidden(positions)) @ layer.score.weight[0]
+        expected = torch.softmax(score, 0) @ positions
+        torch.testing.assert_close(vector.float(), expected)
+
+
+def test_frames_by_definition_and_padding_changes_nothing():
+    layer = FramePooling(5).eval()
+    x, lengths = torch.randn(3, 9, 5), torch.tensor([9, 4, 1])
+    together = layer(x, frame_mask(lengths, 9))
+    for clip, vector, n in zip(x, together, lengths, strict=True):
+        weight = torch.softmax(clip[:n] @ layer.score.weight[0], 0)
+        torch.testing.assert_close(vector.float(), weight @ clip[:n])
+        torch.testing.assert_close(vector, layer(clip[None, :n])[0])
+
+
+def test_float64_in_evaluation_only():
+    inputs = {
+        AttentionPooling(5): torch.randn(2, 5, 4, 9),
+        StatisticsPooling(5): torch.randn(2, 5, 4, 9),
+        FramePooling(5): torch.randn(2, 9, 5),
+    }
+    for layer, x in inputs.items():
+        assert layer(x).dtype == torch.float32
+        assert layer.eval()(x).dtype == torch.float64
 
 
 def test_equal_weights_give_mean_and_deviation():
@@ -38,20 +69,12 @@ def test_a_gain_scales_deviations_and_an_offset_leaves_them():
     torch.testing.assert_close(pooling(3 * x + 7)[:, 4:], 3 * deviation, rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("kind", [AttentionPooling, StatisticsPooling])
-def test_padding_is_not_counted(kind):
-    pooling = kind(4).eval()
+def test_padding_is_not_counted_in_statistics():
+    pooling = StatisticsPooling(4).eval()
     x, lengths = torch.randn(5, 4, 2, 9), torch.tensor([9, 1, 2, 5, 8])
     together = pooling(x, frame_mask(lengths, 9))
     for clip, n in enumerate(lengths.tolist()):
         torch.testing.assert_close(together[clip], pooling(x[clip : clip + 1, ..., :n])[0])
-
-
-@pytest.mark.parametrize("kind", [AttentionPooling, StatisticsPooling])
-def test_float64_in_evaluation(kind):
-    x = torch.randn(5, 4, 2, 9)
-    assert kind(4).eval()(x).dtype == torch.float64
-    assert kind(4)(x).dtype == torch.float32
 
 
 def test_a_single_frame_and_a_constant_have_finite_gradients():

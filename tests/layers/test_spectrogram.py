@@ -5,11 +5,12 @@ import soundfile
 import torch
 from numpy.testing import assert_allclose
 
-from skaudio import features
-from skaudio.layers.spectrogram import MFCC, LogMel, Spectrogram
+from skaudio import features, layers
 
 RATE = 16000
-LAYERS = {"LogMelSpectrogram": LogMel, "MFCC": MFCC, "Spectrogram": Spectrogram}
+NAMES = ["LogMelSpectrogram", "MFCC", "PitchSalience", "Spectrogram", "StackedFeatures"]
+LOG_MEL = features.LogMelSpectrogram(hop_length=160)
+STACK = [("mel", LOG_MEL), ("pitch", features.PitchSalience())]
 SETTINGS = [
     ("LogMelSpectrogram", {}),
     ("LogMelSpectrogram", {"n_fft": 1000, "hop_length": 300, "win_length": 700, "center": False}),
@@ -24,12 +25,28 @@ SETTINGS = [
     ("MFCC", {"log": "ln", "eps": 1e-4, "deltas": 1}),
     ("Spectrogram", {"power": 2 / 3, "n_fft": 1024, "hop_length": 512}),
     ("Spectrogram", {}),
+    ("PitchSalience", {}),
+    ("PitchSalience", {"hop_length": 101, "n_lags": 7, "fmin": 100.0, "win_length": 403}),
+    ("StackedFeatures", {"transformers": STACK}),
+    ("StackedFeatures", {"transformers": STACK, "average": 2}),
+    (
+        "StackedFeatures",
+        {
+            "transformers": [
+                ("mfcc", features.MFCC(pad_mode="edge", log="ln")),
+                ("mel", features.LogMelSpectrogram()),
+            ],
+            "average": 3,
+        },
+    ),
 ]
 
 
 def pair(name, settings):
+    settings = {"transformers": STACK} | settings if name == "StackedFeatures" else settings
     transformer = getattr(features, name)(**settings)
-    return transformer, LAYERS[name](**transformer.layer_arguments())
+    layer = getattr(layers, transformer.layer_name)
+    return transformer, layer(**transformer.layer_arguments())
 
 
 def clips(n_samples=RATE):
@@ -121,7 +138,7 @@ def test_bands_are_counted(name, settings):
 
 
 def test_autocast_changes_nothing():
-    for name in LAYERS:
+    for name in NAMES:
         _, layer = pair(name, {})
         waveform = torch.from_numpy(clips(3000))
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -135,14 +152,14 @@ def test_half_precision_waveforms_give_single_precision_features():
     assert layer(torch.from_numpy(clips(3000)).half()).dtype == torch.float32
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_constants_stay_out_of_the_state(name):
     _, layer = pair(name, {})
     assert not layer.state_dict()
     assert not list(layer.parameters())
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", NAMES)
 def test_recordings(recordings, name):
     transformer, layer = pair(name, {})
     for file in pd.read_csv(recordings / "emodb.csv")["file"][::60]:

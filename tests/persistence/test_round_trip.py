@@ -30,7 +30,16 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skaudio
-from skaudio import AudioClassifier, AudioRegressor, LogMelSpectrogram, networks
+from skaudio import (
+    MFCC,
+    AudioClassifier,
+    AudioRegressor,
+    LogMelSpectrogram,
+    PitchSalience,
+    Spectrogram,
+    StackedFeatures,
+    networks,
+)
 from skaudio._artifacts import hash_value
 from skaudio.augmentation import Gain, RecordedNoise, Reverberation, TimeMask, make_one_of
 from skaudio.callbacks import KernelAveraging
@@ -38,8 +47,14 @@ from skaudio.exceptions import UntrustedFileError
 from skaudio.metrics import uar_scorer, unweighted_average_recall
 from skaudio.networks import BaseNetwork, MTSNet
 
+FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
+ESTIMATOR = {
+    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
+    "device": "cpu",
+}  # fmt: skip
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
+    "MultiCorpusClassifier": {"estimator": AudioClassifier(**ESTIMATOR)},
     "AdapterResNet": {"n_filters": 2, "n_blocks": 1},
     "FusionNet": {"n_filters": 2, "n_blocks": 1, "n_hidden": 2},
     "VGG16Net": {"width": 1 / 64},
@@ -47,13 +62,9 @@ SMALL = {
     "MTSNet": {"n_filters": (2, 2)},
     "SeparableNet": {"n_filters": (2, 4)},
     "AudioLoader": {"sample_rate": 8000},
+    "StackedFeatures": {"transformers": [("mel", LogMelSpectrogram()), ("mfcc", MFCC())]},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
 }
-FRONTEND = LogMelSpectrogram(sample_rate=8000, n_fft=128, n_mels=8)
-ESTIMATOR = {
-    "network": MTSNet(n_filters=(2,)), "frontend": FRONTEND, "max_epochs": 2, "random_state": 0,
-    "device": "cpu",
-}  # fmt: skip
 
 
 def public_classes():
@@ -131,6 +142,17 @@ def test_every_public_class(kind, clips, tmp_path, monkeypatch):
     assert type(loaded) is kind
     assert hash_value(loaded.get_params()) == hash_value(unfitted.get_params())
     model = fit(unfitted, *clips)
+    assert_same(round_trip(model, tmp_path), model, clips[0])
+
+
+@pytest.mark.parametrize(
+    "frontend",
+    [LogMelSpectrogram(), MFCC(deltas=1), PitchSalience(), Spectrogram(), StackedFeatures(
+        [("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())], average=2)],
+    ids=lambda frontend: type(frontend).__name__,
+)  # fmt: skip
+def test_every_front_end(frontend, clips, tmp_path):
+    model = AudioClassifier(**ESTIMATOR | {"frontend": frontend, "max_epochs": 1}).fit(*clips)
     assert_same(round_trip(model, tmp_path), model, clips[0])
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import skaudio
-from skaudio import LogMelSpectrogram, networks
+from skaudio import AudioClassifier, LogMelSpectrogram, networks
 from skaudio.networks import BaseNetwork, MTSNet
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved"
@@ -20,7 +20,7 @@ LARGEST = 20_000
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
     "AdapterResNet": {"n_filters": 1, "n_blocks": 1},
-    "FusionNet": {"n_filters": 1, "n_blocks": 1, "n_hidden": 1, "n_layers": 1},
+    "FusionNet": {"n_filters": 1, "n_blocks": 1, "n_hidden": 1, "n_layers": 1, "input_norm": False},
     "VGG16Net": {"width": 1 / 128},
     # The names of its scorer's many small tensors take 8 kB.
     "DiffResNet": {"backbone": MTSNet(n_filters=(2,), batch_norm=False, input_norm=False)},
@@ -38,6 +38,7 @@ def waveforms():
 
 
 def inputs(model, X):
+    model = getattr(model, "estimator", model)
     return X if model.frontend is not None else X[:, :40].reshape(12, 2, 20)
 
 
@@ -47,11 +48,13 @@ def networks_and_estimators():
     for name in networks.__all__:
         kind = getattr(networks, name)
         if issubclass(kind, BaseNetwork) and not inspect.isabstract(kind):
-            models[name] = skaudio.AudioClassifier(kind(**SMALL.get(name, {})), **SETTINGS)
+            models[name] = AudioClassifier(kind(**SMALL.get(name, {})), **SETTINGS)
     for name in skaudio.__all__:
         kind = getattr(skaudio, name)
         if inspect.isclass(kind) and hasattr(kind, "predict"):
-            models[name] = kind(MTSNet(**SMALL["MTSNet"]), frontend=FRONTEND, **SETTINGS)
+            settings = {"network": MTSNet(**SMALL["MTSNet"]), "frontend": FRONTEND, **SETTINGS}
+            several = kind is skaudio.MultiCorpusClassifier
+            models[name] = kind(AudioClassifier(**settings)) if several else kind(**settings)
     return models
 
 
