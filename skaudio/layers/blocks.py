@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.normalization import MaskedBatchNorm2d
+from skaudio.layers.normalization import MaskedBatchNorm2d, normalise
 
-__all__ = ["ConvBlock", "MaskedBlocks"]
+__all__ = ["ConvBlock", "MaskedBlocks", "make_pool"]
 
 
 class ConvBlock(nn.Module):
@@ -55,7 +55,7 @@ class ConvBlock(nn.Module):
         self.stride = stride
         self.conv = conv
         self.norm = MaskedBatchNorm2d(n_channels) if batch_norm else None
-        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
+        self.pool = make_pool(pool_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -63,10 +63,17 @@ class ConvBlock(nn.Module):
         x = self.conv(x)
         # Frame t of the result looks at the frames around t * stride: it is real if that one is.
         mask = None if mask is None else mask[..., :: self.stride]
-        x = (x if self.norm is None else self.norm(x, mask)).relu()
-        # A ReLU gives nothing below zero. So a zero never wins over a real frame, and the maximum
-        # of a window that is partly padding is that of its real part.
-        return self.dropout(self.pool(x if mask is None else x * mask))
+        x = normalise(x, self.norm, mask).relu()
+        # A ReLU gives nothing below zero. So the zero of padding never wins over a real frame, and
+        # the maximum of a window that is partly padding is that of its real part.
+        return self.dropout(self.pool(x))
+
+
+def make_pool(pool_size: int | tuple[int, int]) -> nn.Module:
+    """Make a maximum pooling whose last, incomplete window counts."""
+    if pool_size in (1, (1, 1)):
+        return nn.Identity()  # torch takes its time to find the maximum of one cell
+    return nn.MaxPool2d(pool_size, ceil_mode=True)
 
 
 class MaskedBlocks(nn.ModuleList):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers.normalization import MaskedBatchNorm2d
+from skaudio.layers.blocks import make_pool
+from skaudio.layers.normalization import MaskedBatchNorm2d, normalise
 from skaudio.layers.precision import LinearHead, double_in_evaluation
 
 __all__ = ["ResidualBlock", "SqueezeExcitation"]
@@ -24,8 +25,8 @@ class SqueezeExcitation(nn.Module):
     reduction : int, default=4
         The first dense layer has ``n_channels / reduction`` outputs, and 4 at least.
 
-    Shape: input and output ``(batch, n_channels, n_bands, n_frames)``; mask
-    ``(batch, 1, 1, n_frames)``, True where a frame is real.
+    Shape: input and output ``(batch, n_channels, n_bands, n_frames)``, with zeros as padding;
+    mask ``(batch, 1, 1, n_frames)``, True where a frame is real.
 
     See Also
     --------
@@ -54,8 +55,7 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Scale the channels of every clip."""
         n_frames: int | Tensor = x.shape[3] if mask is None else mask.sum((2, 3))
-        bands = (x if mask is None else x * mask).sum(2)
-        mean = double_in_evaluation(bands, self.training).sum(2) / (n_frames * x.shape[2])
+        mean = double_in_evaluation(x.sum(2), self.training).sum(2) / (n_frames * x.shape[2])
         gate = torch.sigmoid(self.excite(self.squeeze(mean).relu()))
         return x * gate.to(x.dtype)[:, :, None, None]
 
@@ -125,23 +125,15 @@ class ResidualBlock(nn.Module):
         self.shortcut = nn.Conv2d(in_channels, out_channels, 1, bias=bias) if widens else None
         self.shortcut_norm = MaskedBatchNorm2d(out_channels) if widens and batch_norm else None
         self.gate = SqueezeExcitation(out_channels)
-        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
+        self.pool = make_pool(pool_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the block's map."""
-        y = _without_padding(_normalise(self.first(x), self.first_norm, mask).relu(), mask)
-        y = self.gate(_normalise(self.second(y), self.second_norm, mask), mask)
+        y = normalise(self.first(x), self.first_norm, mask).relu()
+        y = self.gate(normalise(self.second(y), self.second_norm, mask), mask)
         if self.shortcut is not None:
-            x = _normalise(self.shortcut(x), self.shortcut_norm, mask)
-        # A ReLU gives nothing below zero. So a zero never wins over a real frame, and the maximum
-        # of a window that is partly padding is that of its real part.
-        return self.dropout(self.pool(_without_padding((x + y).relu(), mask)))
-
-
-def _normalise(x: Tensor, norm: nn.Module | None, mask: Tensor | None) -> Tensor:
-    return x if norm is None else norm(x, mask)
-
-
-def _without_padding(x: Tensor, mask: Tensor | None) -> Tensor:
-    return x if mask is None else x * mask
+            x = normalise(self.shortcut(x), self.shortcut_norm, mask)
+        # A ReLU gives nothing below zero. So the zero of padding never wins over a real frame, and
+        # the maximum of a window that is partly padding is that of its real part.
+        return self.dropout(self.pool((x + y).relu()))
