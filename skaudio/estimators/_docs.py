@@ -40,6 +40,7 @@ _TRAINING = """\
     lr : float, default=0.003
         Learning rate to begin with.
     weight_decay : float, default=0.01
+        Of kernels alone: norms and biases do not decay.
     lr_schedule : {"cosine", "one_cycle", "multistep", "plateau", "staged"} or None, \
             default="cosine"
         How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
@@ -52,7 +53,9 @@ _TRAINING = """\
         than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
     clip_norm : float, optional
         Largest norm of the gradient; longer ones are scaled down.
-    max_epochs : int, default=30
+    max_epochs : int, optional
+        By default as many as 2000 steps take, but 10 at least and 150 at most (of several corpora,
+        2000 steps of each); with ``lr_schedule="staged"``, whose stages end by themselves, 1000.
     batch_size : int, default=32
     early_stopping : bool, default=False
         Hold back clips for validation, end the training after `patience` epochs without

@@ -105,7 +105,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         lr_schedule: ScheduleName | None = "cosine",
         lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
-        max_epochs: int = 30,
+        max_epochs: int | None = None,
         batch_size: int = 32,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
