@@ -112,3 +112,14 @@ def test_many_corpora(recordings, tmp_path):
     alone, adapters, shared = (int(row[-2].replace(" ", "")) for row in table)
     assert shared < adapters < alone
     assert (tmp_path / "results" / "many_corpora.png").exists()
+
+
+def test_augmentation(tmp_path):
+    lines = [line for line in run(tmp_path, "plot_10_augmentation.py").splitlines() if ": " in line]
+    seconds = {name: float(rest.split()[0]) for name, rest in (x.split(": ") for x in lines)}
+    assert seconds["played faster"] == pytest.approx(seconds["as it was"] / 1.25, abs=0.02)
+    assert seconds["played slower"] == pytest.approx(seconds["as it was"] / 0.8, abs=0.02)
+    assert seconds["in a room"] == seconds["as it was"]
+    folder = tmp_path / "results" / "augmentation"
+    assert len(list(folder.glob("*.wav"))) == len(seconds) == 8
+    assert (folder / "augmentations.png").exists()

@@ -76,16 +76,19 @@ EVERY_STATISTIC = (
 )  # fmt: skip
 
 ESTIMATORS = [
-    AudioClassifier(),
-    AudioRegressor(),
-    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2),
+    AudioClassifier(max_epochs=30),
+    AudioRegressor(max_epochs=30),
+    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30),
     AudioClassifier(
         DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
         lr=1e-2,
+        max_epochs=30,
     ),
-    AudioClassifier(AdapterResNet(n_filters=8)),
+    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30),
     # The checks seed an estimator's own random_state, not that of one inside it.
-    MultiCorpusClassifier(AudioClassifier(AdapterResNet(n_filters=8), random_state=0)),
+    MultiCorpusClassifier(
+        AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, random_state=0)
+    ),
     *WITHOUT_EXEMPTION,
     AudioLoader(),
     AudioLoader(sample_rate=None, n_jobs=2),

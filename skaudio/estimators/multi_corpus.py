@@ -196,11 +196,12 @@ class MultiCorpusClassifier(
         checkpoints = model._open_checkpoints(corpora, pretrained, self.steps_per_epoch)
         seed = model._choose_seed(checkpoints, fresh=True)
         corpora = [_hold_back(model, part, seed) for part in corpora]
-        with threads(model.n_threads), fit_task(self, model.max_epochs) as tasks:
+        settings = model._run_settings(corpora, self.steps_per_epoch)
+        with threads(model.n_threads), fit_task(self, settings) as settings:
             outputs = tuple(part.target.n_outputs for part in corpora)
             net = model._make_net(corpora, seed, pretrained, outputs)
             self._take(model, net, {_name(part): len(part.training) for part in corpora})
-            train(net, model._run_settings(tasks, self.steps_per_epoch), corpora, checkpoints)
+            train(net, settings, corpora, checkpoints)
         return self
 
     def predict_proba(self, X: Any, corpus: ArrayLike | str | None = None) -> NDArray[np.float32]:
@@ -355,7 +356,7 @@ class MultiCorpusClassifier(
         part = _hold_back(model, part, seed)
         with threads(model.n_threads):
             net = model._make_net([part], seed, pretrained, (part.target.n_outputs,))
-            train(net, model._run_settings(), [part], checkpoints)
+            train(net, model._run_settings([part]), [part], checkpoints)
             joined = self.net_.for_corpora(range(len(self.corpora_)), net)
         self._take(self.estimator_, joined, self.n_clips_ | {str(corpus): len(part.training)})
         return self

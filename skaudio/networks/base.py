@@ -35,6 +35,12 @@ class BaseNetwork(BaseEstimator, ABC):
     has_adapters: ClassVar[bool] = False
 
     _parameter_constraints: dict = {}
+    # Parameters that saved descriptions may lack, and the values that these stand for. They do
+    # not follow a later change of the defaults.
+    _added_parameters: ClassVar[dict[str, Any]] = {}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(self._added_parameters | state)
 
     def build(
         self,
