@@ -40,7 +40,8 @@ class BaseNetwork(BaseEstimator, ABC):
     _added_parameters: ClassVar[dict[str, Any]] = {}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        super().__setstate__(self._added_parameters | state)
+        # In this order, so that an object that lacks nothing keeps that of its attributes.
+        super().__setstate__(state | (self._added_parameters | state))
 
     def build(
         self,
