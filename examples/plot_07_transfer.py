@@ -155,6 +155,6 @@ for ax, (pair, part) in zip(axes, mean.groupby("corpora", sort=False), strict=Tr
     ax.set_xticks(np.arange(4), modes)
     ax.set_title(pair)
 axes[0].set_ylabel("unweighted average recall")
-axes[0].legend(frameon=False)
+axes[1].legend(frameon=False)
 Path("results").mkdir(exist_ok=True)
 fig.savefig("results/transfer.png", dpi=150)
