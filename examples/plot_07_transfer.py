@@ -56,7 +56,8 @@ modes = ["scratch", "finetune", "last-layer", "adapters"]
 # %%
 # Features
 # --------
-# EmoNet's: natural logarithms of mel bands, 64 ms long, every 32 ms. They are computed once.
+# EmoNet's: natural logarithms of mel bands, 64 ms long, every 32 ms. They are computed once, of the
+# first two seconds of each clip.
 
 features = make_pipeline(
     AudioLoader(),
@@ -72,7 +73,7 @@ def load(name):
     clips = load_manifest(args.data / f"{name}.csv")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SkaudioWarning)  # FSDD has 8 kHz: its upper bands are empty
-        X = list(features.fit_transform(clips.data))
+        X = [clip[:, :62] for clip in features.fit_transform(clips.data)]
     kept = slice(None, None, 10 if args.quick else 1)
     return X[kept], np.asarray(clips.target)[kept], np.asarray(clips.speaker)[kept]
 
@@ -154,6 +155,6 @@ for ax, (pair, part) in zip(axes, mean.groupby("corpora", sort=False), strict=Tr
     ax.set_xticks(np.arange(4), modes)
     ax.set_title(pair)
 axes[0].set_ylabel("unweighted average recall")
-axes[0].legend(frameon=False)
+axes[1].legend(frameon=False)
 Path("results").mkdir(exist_ok=True)
 fig.savefig("results/transfer.png", dpi=150)

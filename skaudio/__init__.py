@@ -28,13 +28,18 @@ _HOMES = {
     "TemporalStatistics": "skaudio.features",
     "VoiceDescriptors": "skaudio.features",
     "VoiceStatistics": "skaudio.features",
+    "BlockScaler": "skaudio.pipelines",
+    "NetworkFeatures": "skaudio.pipelines",
+    "RandomConvolutions": "skaudio.pipelines",
+    "SpeedCopies": "skaudio.pipelines",
+    "audio_pipeline": "skaudio.pipelines",
     "describe": "skaudio.persistence",
     "load": "skaudio.persistence",
     "save": "skaudio.persistence",
 }
 _ROOMS = (
-    "audio", "augmentation", "callbacks", "datasets", "estimators", "exceptions",
-    "features", "layers", "losses", "metrics", "networks", "persistence", "plots",
+    "audio", "augmentation", "callbacks", "cli", "datasets", "estimators", "exceptions",
+    "features", "layers", "losses", "metrics", "networks", "persistence", "pipelines", "plots",
 )  # fmt: skip
 
 __all__ = [*_HOMES, *_ROOMS, "__version__"]
@@ -57,6 +62,11 @@ if TYPE_CHECKING:
     from skaudio.persistence import describe as describe
     from skaudio.persistence import load as load
     from skaudio.persistence import save as save
+    from skaudio.pipelines import BlockScaler as BlockScaler
+    from skaudio.pipelines import NetworkFeatures as NetworkFeatures
+    from skaudio.pipelines import RandomConvolutions as RandomConvolutions
+    from skaudio.pipelines import SpeedCopies as SpeedCopies
+    from skaudio.pipelines.audio_pipeline import audio_pipeline as audio_pipeline
 
 
 def __getattr__(name: str) -> Any:

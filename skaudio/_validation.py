@@ -68,6 +68,7 @@ __all__ = [
     "holds_paths",
     "is_path",
     "remembered_rates",
+    "validate_data",
     "with_bands",
     "with_callbacks",
     "wrap_output",

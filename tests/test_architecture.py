@@ -24,7 +24,8 @@ RUNG = {
     "metrics": 3, "audio": 3, "layers": 3, "losses": 3, "persistence": 3,
     "datasets": 4, "features": 4, "augmentation": 4, "networks": 4, "callbacks": 4,
     "estimators": 5,
-    "plots": 6,
+    "pipelines": 6, "plots": 6,
+    "cli": 7,
 }  # fmt: skip
 
 PUBLIC = [name for name in RUNG if name != "exceptions" and not name.startswith("_")]
@@ -34,14 +35,18 @@ OPEN_TO_ALL = {"_artifacts", "_validation"}
 
 # Which rooms a library may be used in.
 HOMES = {
+    "click": {"cli"},
     "soundfile": {"audio"},
     "soxr": {"audio"},
     "librosa": {"audio", "features"},
     "skorch": {"callbacks", "estimators"},
     "skops": {"persistence"},
     "safetensors": {"persistence"},
-    "torch": {"layers", "losses", "networks", "callbacks", "augmentation", "estimators", "plots"},
-}
+    "torch": {
+        "layers", "losses", "networks", "callbacks", "augmentation", "estimators", "pipelines",
+        "plots",
+    },
+}  # fmt: skip
 
 
 def room(path):
@@ -150,6 +155,7 @@ def test_no_drawer_for_leftovers():
         ("import skaudio.datasets", {"torch", "librosa", "skorch"}),
         ("import skaudio.metrics", {"torch", "librosa", "skorch"}),
         ("import skaudio.persistence", {"torch", "librosa", "skorch", "skops", "safetensors"}),
+        ("import skaudio.cli", {"torch", "librosa", "sklearn", "numpy"}),
         ("import skaudio.networks", {"librosa", "soundfile", "skorch"}),
     ],
 )

@@ -77,6 +77,13 @@ def test_honest_search(recordings, tmp_path):
     assert 0.2 < float(ours) < 1
 
 
+def test_recognition(recordings, tmp_path):
+    options = ["--data", recordings, "--corpora", "emodb", "--speakers", 2, "--whole"]
+    ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_09_recognition.py", *options))
+    assert corpus == "emodb"
+    assert float(recall.split()[0]) > 2 / 7  # trained on one speaker only
+
+
 @pytest.mark.slow
 def test_regression(tmp_path):
     table = rows(run(tmp_path, "plot_06_regression.py"))
@@ -85,3 +92,34 @@ def test_regression(tmp_path):
         assert float(correlation) > 0.9
         assert float(semitones) < 3
     assert (tmp_path / "results" / "regression.png").exists()
+
+
+@pytest.mark.slow
+def test_transfer(recordings, tmp_path):
+    options = ["--data", recordings, "--quick", "--jobs", 1]
+    table = rows(run(tmp_path, "plot_07_transfer.py", *options))
+    assert len(table) == 16
+    trained = {row[2]: int(row[4].replace(" ", "")) for row in table}
+    assert trained["last-layer"] < trained["adapters"] < trained["finetune"] == trained["scratch"]
+    assert trained["adapters"] < 0.15 * trained["finetune"]
+    assert (tmp_path / "results" / "transfer.png").exists()
+
+
+@pytest.mark.slow
+def test_many_corpora(recordings, tmp_path):
+    options = ["--data", recordings, "--quick", "--jobs", 1]
+    table = rows(run(tmp_path, "plot_08_many_corpora.py", *options))
+    alone, adapters, shared = (int(row[-2].replace(" ", "")) for row in table)
+    assert shared < adapters < alone
+    assert (tmp_path / "results" / "many_corpora.png").exists()
+
+
+def test_augmentation(tmp_path):
+    lines = [line for line in run(tmp_path, "plot_10_augmentation.py").splitlines() if ": " in line]
+    seconds = {name: float(rest.split()[0]) for name, rest in (x.split(": ") for x in lines)}
+    assert seconds["played faster"] == pytest.approx(seconds["as it was"] / 1.25, abs=0.02)
+    assert seconds["played slower"] == pytest.approx(seconds["as it was"] / 0.8, abs=0.02)
+    assert seconds["in a room"] == seconds["as it was"]
+    folder = tmp_path / "results" / "augmentation"
+    assert len(list(folder.glob("*.wav"))) == len(seconds) == 8
+    assert (folder / "augmentations.png").exists()

@@ -15,7 +15,8 @@ from skaudio.networks import MTSNet, SeparableNet
 
 def default_pipeline(sample_rate):
     return make_pipeline(
-        LogMelSpectrogram(sample_rate=sample_rate), AudioClassifier(random_state=0)
+        LogMelSpectrogram(sample_rate=sample_rate),
+        AudioClassifier(max_epochs=30, random_state=0),
     )
 
 
@@ -67,7 +68,8 @@ def corpus(recordings=None):
 
 
 def predictions(network, X, y, train, test):
-    model = AudioClassifier(network, random_state=0).fit([X[i] for i in train], y[train])
+    model = AudioClassifier(network, max_epochs=30, random_state=0)
+    model.fit([X[i] for i in train], y[train])
     return model.predict([X[i] for i in test])
 
 

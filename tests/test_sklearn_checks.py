@@ -8,6 +8,8 @@ import inspect
 
 import torch
 from sklearn.base import BaseEstimator
+from sklearn.linear_model import RidgeClassifier
+from sklearn.pipeline import make_pipeline
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from torch import nn
 
@@ -18,11 +20,15 @@ from skaudio import (
     AudioLoader,
     AudioRegressor,
     BandScaler,
+    BlockScaler,
     FeatureCache,
     LogMelSpectrogram,
     MultiCorpusClassifier,
+    NetworkFeatures,
     PitchSalience,
+    RandomConvolutions,
     Spectrogram,
+    SpeedCopies,
     StackedFeatures,
     TemporalStatistics,
     VoiceDescriptors,
@@ -70,24 +76,34 @@ EVERY_STATISTIC = (
 )  # fmt: skip
 
 ESTIMATORS = [
-    AudioClassifier(),
-    AudioRegressor(),
-    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2),
+    AudioClassifier(max_epochs=30),
+    AudioRegressor(max_epochs=30),
+    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30),
     AudioClassifier(
         DiffResNet(reduction_rate=0.5, backbone=MTSNet(n_filters=(16, 32)), input_scale="ln"),
         lr=1e-2,
+        max_epochs=30,
     ),
-    AudioClassifier(AdapterResNet(n_filters=8)),
-    MultiCorpusClassifier(AudioClassifier(AdapterResNet(n_filters=8))),
+    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30),
+    # The checks seed an estimator's own random_state, not that of one inside it.
+    MultiCorpusClassifier(
+        AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, random_state=0)
+    ),
     *WITHOUT_EXEMPTION,
     AudioLoader(),
     AudioLoader(sample_rate=None, n_jobs=2),
     BandScaler(),
     BandScaler(scope="global"),
     BandScaler(with_mean=False, with_std=False),
+    BlockScaler(),
     LogMelSpectrogram(),
     MFCC(),
     MFCC(deltas=2),
+    NetworkFeatures(AudioClassifier(max_epochs=2, random_state=0)),
+    RandomConvolutions(),
+    RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1]),
+    SpeedCopies(make_pipeline(TemporalStatistics(), BlockScaler(), RidgeClassifier())),
+    SpeedCopies(AudioRegressor(random_state=0), speeds=[1.1]),
     PitchSalience(),
     Spectrogram(),
     StackedFeatures([("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())]),

@@ -60,6 +60,9 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         Where in each clip to start, in seconds.
     duration : float, optional
         How much of each clip to take, in seconds; by default all that follows.
+    array_rate : int, optional
+        Rate in Hz of plain arrays, which carry none; they are converted to `sample_rate` as files
+        are. By default they are taken to be at `sample_rate` already.
     pad : bool, default=False
         Whether clips shorter than `duration` are filled with zeros at the end. Then all have one
         length and the result is a single array.
@@ -85,7 +88,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
 
     Notes
     -----
-    Plain arrays carry no rate and are taken to be at `sample_rate`. What comes out remembers its
+    Plain arrays carry no rate and are taken to be at `array_rate`. What comes out remembers its
     rate (:class:`~skaudio.audio.Waveform`), so that a transformer set to another one refuses it;
     such waveforms that come in at another rate are converted as files are.
 
@@ -104,6 +107,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         "sample_rate": [Interval(Integral, 1, HIGHEST_RATE, closed="both"), None],
         "offset": [Interval(Real, 0, None, closed="left")],
         "duration": [Interval(Real, 0, None, closed="neither"), None],
+        "array_rate": [Interval(Integral, 1, HIGHEST_RATE, closed="both"), None],
         "pad": ["boolean"],
         "on_error": [StrOptions({"stop", "report"})],
         "n_jobs": [Integral, None],
@@ -116,6 +120,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         sample_rate: int | None = 16000,
         offset: float = 0.0,
         duration: float | None = None,
+        array_rate: int | None = None,
         pad: bool = False,
         on_error: Literal["stop", "report"] = "stop",
         n_jobs: int | None = None,
@@ -124,6 +129,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         self.sample_rate = sample_rate
         self.offset = offset
         self.duration = duration
+        self.array_rate = array_rate
         self.pad = pad
         self.on_error = on_error
         self.n_jobs = n_jobs
@@ -164,7 +170,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         if not _are_paths(X):
             check_waveforms(self, X, reset=True)
             if self.sample_rate is None:
-                self.sample_rate_ = next(iter(remembered_rates(X)), None)
+                self.sample_rate_ = next(iter(remembered_rates(X)), None) or self.array_rate
         elif self.sample_rate is None:
             self.sample_rate_ = self._first_rate(check_paths(X))
         return self
@@ -293,7 +299,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     def _transform_waveforms(self, X: Any) -> Clips:
         """Convert and cut clips that are in memory already."""
         clips = check_waveforms(self, X, reset=False)
-        clips = self._convert(clips, remembered_rates(X))
+        clips = self._convert(clips, self._rates_of(X, len(clips)))
         if self.offset == 0 and self.duration is None:
             return self._label(clips)
         wanted = time_slice(self._rate(), self.offset, self.duration)
@@ -308,6 +314,15 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             cut = clips[:, wanted]
             return self._label(fix_length(cut, wanted.stop - wanted.start) if self.pad else cut)
         return self._gather((clip[wanted] for clip in clips), len(clips))
+
+    def _rates_of(self, X: Any, n_clips: int) -> list[int | None]:
+        """List the rate of each waveform, None where it is the loader's; warn of a lower one."""
+        remembered = remembered_rates(X) or [None] * n_clips
+        if self.array_rate is None:
+            return remembered
+        plain = [f"clip {i}" for i, rate in enumerate(remembered) if rate is None]
+        warn_of_upsampling(plain, [self.array_rate] * len(plain), self._rate())
+        return [self.array_rate if rate is None else rate for rate in remembered]
 
     def _convert(self, clips: Clips, rates: list[int | None]) -> Clips:
         """Convert clips that remember another rate than the loader's."""

@@ -155,9 +155,9 @@ def warn_of_upsampling(paths: Sequence[str], rates: Sequence[int], sample_rate: 
     low = [i for i, rate in enumerate(rates) if sample_rate > _HARMLESS_FACTOR * rate]
     if low:
         warn(
-            f"{len(low)} of {len(paths)} files are converted to {sample_rate:g} Hz from a lower "
+            f"{len(low)} of {len(paths)} clips are converted to {sample_rate:g} Hz from a lower "
             f"rate, such as {shown(paths[low[0]])} from {rates[low[0]]} Hz: their bands above "
-            f"{rates[low[0]] / 2:g} Hz are empty. Set sample_rate to the lowest rate of the files, "
+            f"{rates[low[0]] / 2:g} Hz are empty. Set sample_rate to the lowest rate of the clips, "
             f"here {min(rates)}, in all steps, or lower fmax."
         )
 

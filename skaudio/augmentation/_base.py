@@ -1,4 +1,4 @@
-"""The base of all augmentations: parameters, one random draw per clip, untouched padding."""
+"""The base of all augmentations: parameters, one random draw per clip, padding left out."""
 
 from __future__ import annotations
 
@@ -9,13 +9,27 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
+from torch.nn import functional
 
 from skaudio._validation import Interval, check_params
 from skaudio.layers.masking import frame_mask
 
-__all__ = ["Augmentation", "BaseAugmentation", "Draws", "uniform"]
+__all__ = [
+    "Augmentation",
+    "Augmented",
+    "BaseAugmentation",
+    "Draws",
+    "choose_clips",
+    "each_length",
+    "log_uniform",
+    "stack_clips",
+    "uniform",
+]
 
 Draws = tuple[Tensor, ...]
+Augmented = Tensor | tuple[Tensor, Tensor]
+"""A changed batch, or a pair of it and the new length of each clip."""
+
 _DOMAINS = frozenset(["waveform", "feature"])
 
 
@@ -44,8 +58,11 @@ class Augmentation(Protocol):
         domain: str,
         sample_rate: float | None = None,
         lengths: Tensor | None = None,
-    ) -> Tensor:
-        """Change each clip of a batch at random, independently of the others."""
+    ) -> Augmented:
+        """Change each clip of a batch at random, independently of the others.
+
+        What changes the lengths of clips returns them as well: ``(x, lengths)``.
+        """
 
 
 class BaseAugmentation(BaseEstimator, ABC):
@@ -74,7 +91,7 @@ class BaseAugmentation(BaseEstimator, ABC):
         domain: str,
         sample_rate: float | None = None,
         lengths: Tensor | None = None,
-    ) -> Tensor:
+    ) -> Augmented:
         """Change each clip of a batch at random, independently of the others.
 
         Parameters
@@ -92,8 +109,11 @@ class BaseAugmentation(BaseEstimator, ABC):
 
         Returns
         -------
-        Tensor of the same shape, dtype and device
+        x : Tensor of the same shape, dtype and device
             `x` itself where there is nothing to change, for example in another domain.
+        lengths : Tensor of shape (batch,)
+            Only from an augmentation that changes lengths, such as :class:`SpeedChange`: a pair
+            is then returned. `x` ends with the longest clip, and has zeros behind the others.
 
         Raises
         ------
@@ -113,16 +133,17 @@ class BaseAugmentation(BaseEstimator, ABC):
         # what one clip draws then does not depend on how many others are touched, and the whole
         # batch is one tensor operation.
         draws = tuple(draw.to(x.device) for draw in self._draw(x.shape, generator))
-        touched = touched.to(x.device)[:, None, None, None]
-        if lengths is None:
-            lengths = torch.full((len(x),), x.shape[-1], device=x.device)
-        else:
-            lengths = lengths.to(x.device)
-            touched = touched & frame_mask(lengths, x.shape[-1])
+        touched = touched.to(x.device)
+        real = each_length(x, lengths)
+        changed = self._change(x, draws, real, sample_rate)
+        if isinstance(changed, tuple):
+            return choose_clips(touched, changed, (x, real))
+        chosen = touched[:, None, None, None]
+        if lengths is not None:
+            chosen = chosen & frame_mask(real, x.shape[-1])
         if domain == "waveform":
-            touched = touched[:, 0, 0]
-        changed = self._change(x, draws, lengths, sample_rate)
-        return torch.where(touched, changed.to(x.dtype), x)
+            chosen = chosen[:, 0, 0]
+        return torch.where(chosen, changed.to(x.dtype), x)
 
     def _check(self) -> None:
         check_params(self)
@@ -146,11 +167,62 @@ class BaseAugmentation(BaseEstimator, ABC):
     @abstractmethod
     def _change(
         self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
-    ) -> Tensor:
-        """Change every clip. The caller puts padding back as it was."""
+    ) -> Augmented:
+        """Change every clip. The caller puts padding back as it was.
+
+        Where clips change their lengths a pair is returned, of changed clips with zeros behind
+        them and of their lengths.
+        """
+
+
+def each_length(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the length of each clip, also where none is padded."""
+    if lengths is None:
+        return torch.full((len(x),), x.shape[-1], device=x.device)
+    return lengths.to(x.device)
+
+
+def choose_clips(
+    chosen: Tensor, ours: tuple[Tensor, Tensor], theirs: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Take the chosen clips of one batch and the other ones of another, where lengths differ.
+
+    Parameters
+    ----------
+    chosen : Tensor of shape (batch,), bool
+    ours, theirs : tuple of Tensor
+        Clips ``(batch, ..., n)`` and lengths ``(batch,)``, each batch of an n of its own.
+
+    Returns
+    -------
+    x : Tensor
+        In the dtype of the other batch, as long as its longest clip, zeros behind all others.
+    lengths : Tensor of shape (batch,)
+    """
+    lengths = torch.where(chosen, ours[1].to(theirs[1]), theirs[1])
+    longest = int(lengths.max().clamp(min=1))
+    mask = frame_mask(lengths, longest)
+    first, second = (
+        functional.pad(x, (0, longest - x.shape[-1])).to(theirs[0].dtype) for x, _ in (ours, theirs)
+    )
+    if first.ndim == 2:
+        mask = mask[:, 0, 0]
+    shape = (-1, *[1] * (first.ndim - 1))
+    return torch.where(chosen.view(shape), first, second).masked_fill(~mask, 0), lengths
+
+
+def stack_clips(clips: list[Tensor], n_samples: int) -> Tensor:
+    """Stack waveforms, each with as many zeros behind it as it is short of `n_samples`."""
+    return torch.stack([functional.pad(clip, (0, n_samples - len(clip))) for clip in clips])
 
 
 def uniform(bounds: tuple[float, float], n_clips: int, generator: torch.Generator) -> Tensor:
     """Draw one number in [low, high) for each clip."""
     low, high = bounds
     return low + (high - low) * torch.rand(n_clips, generator=generator)
+
+
+def log_uniform(bounds: tuple[float, float], n_clips: int, generator: torch.Generator) -> Tensor:
+    """Draw one factor for each clip, so that its logarithm is uniform."""
+    low, high = torch.tensor(bounds, dtype=torch.float64).log().tolist()
+    return uniform((low, high), n_clips, generator).exp()

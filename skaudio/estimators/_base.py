@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 import pandas as pd
@@ -33,8 +33,13 @@ from skaudio._validation import (
     fit_context,
     with_callbacks,
 )
-from skaudio.augmentation import make_chain
-from skaudio.estimators._batches import EqualLengthBatches, Segments
+from skaudio.augmentation import Augmentation, PresetName, make_chain, preset
+from skaudio.estimators._batches import (
+    EqualLengthBatches,
+    Segments,
+    count_epochs,
+    count_rounds,
+)
 from skaudio.estimators._callbacks import EpochTasks
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import (
@@ -128,7 +133,13 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         "frontend": [None, HasMethods("transform")],
         "crop": [None, Interval(Real, 0, None, closed="neither")],
         "crop_aggregation": [StrOptions({"center", "mean"})],
-        "augmentation": [None, HasMethods("apply"), list, tuple],
+        "augmentation": [
+            None,
+            StrOptions(set(get_args(PresetName))),
+            HasMethods("apply"),
+            list,
+            tuple,
+        ],
         "mixup": [Interval(Real, 0, None, closed="left")],
         "optimizer": [StrOptions(set(OPTIMIZERS)), callable],
         "lr": [Interval(Real, 0, None, closed="neither")],
@@ -136,7 +147,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         "lr_schedule": [None, StrOptions(set(SCHEDULES))],
         "lr_decay": [Interval(Real, 0, None, closed="left"), StrOptions({"size"})],
         "clip_norm": [None, Interval(Real, 0, None, closed="neither")],
-        "max_epochs": [Interval(Integral, 1, None, closed="left")],
+        "max_epochs": [None, Interval(Integral, 1, None, closed="left")],
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
@@ -163,7 +174,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         frontend: Any = None,
         crop: float | None = None,
         crop_aggregation: Literal["center", "mean"] = "center",
-        augmentation: Any = None,
+        augmentation: Augmentation | Sequence[Augmentation] | PresetName | None = None,
         mixup: float = 0.0,
         loss: RegressionLoss | Callable = "squared_error",
         optimizer: OptimizerName | Callable = "adamw",
@@ -172,7 +183,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         lr_schedule: ScheduleName | None = "cosine",
         lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
-        max_epochs: int = 30,
+        max_epochs: int | None = None,
         batch_size: int = 32,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -284,9 +295,10 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         checkpoints = self._open_checkpoints([corpus], pretrained) if fresh else None
         seed = self._choose_seed(checkpoints, fresh=fresh)
         corpus = self._hold_back(corpus, seed)
-        with threads(self.n_threads), fit_task(self, self.max_epochs) as tasks:
+        settings = self._run_settings([corpus])
+        with threads(self.n_threads), fit_task(self, settings) as settings:
             self._prepare_net(corpus, seed, pretrained, fresh=fresh)
-            train(self.net_, self._run_settings(tasks), [corpus], checkpoints)
+            train(self.net_, settings, [corpus], checkpoints)
         return self
 
     def set_params(self, **params: Any) -> Self:
@@ -304,6 +316,32 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         fill_in_default(self, "network", params)
         return super().set_params(**params)
 
+    def embed(self, X: Any) -> NDArray[np.float32]:
+        """Compute what the network's head sees: one vector for each clip.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_values)
+            The input of the layer ``head`` of the network, the mean over the crops of a clip.
+
+        Raises
+        ------
+        ValueError
+            If the network has no layer of that name.
+        """
+        check_is_fitted(self)
+        head = getattr(self.net_.module_.network, "head", None)
+        if not isinstance(head, torch.nn.Module):
+            raise ValueError(
+                f"{type(self).__name__}: the network {self.architecture_.network!r} has no layer "
+                "`head` whose input could be returned. Give its last layer that name."
+            )
+        return mean_per_clip(*self._predict_outputs(X, seen_by=head)).astype(np.float32)
+
     def _fit_one_epoch(
         self, X: Any, y: ArrayLike, target: Target, sample_weight: ArrayLike | None
     ) -> Self:
@@ -319,7 +357,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         with threads(self.n_threads):
             seed = self._choose_seed(None, fresh=fresh)
             self._prepare_net(corpus, seed, pretrained, fresh=fresh)
-            settings = replace(self._run_settings(), n_epochs=1, lr_schedule=None)
+            settings = replace(self._run_settings([corpus]), n_epochs=1, lr_schedule=None)
             train(self.net_, settings, [corpus])
         return self
 
@@ -353,6 +391,8 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
                 f"crop={self.crop} is in seconds, but ready-made features have no seconds. Pass "
                 "frontend=LogMelSpectrogram(...) with waveforms or paths, or set crop=None."
             )
+        elif isinstance(self.augmentation, str):
+            pass  # of a preset, what changes waveforms is not used
         elif self._augmentation is not None and self._augmentation.domains - {"feature"}:
             raise ValueError(
                 f"augmentation={self.augmentation!r} changes waveforms, but without a frontend "
@@ -534,10 +574,15 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         )
 
     def _run_settings(
-        self, tasks: Sequence[Any] = (), steps_per_epoch: int | None = None
+        self, corpora: Sequence[Corpus], steps_per_epoch: int | None = None
     ) -> RunSettings:
+        n_epochs = self.max_epochs
+        if n_epochs is None:
+            sizes = [len(corpus.training) for corpus in corpora]
+            n_rounds = steps_per_epoch or count_rounds(sizes, self.batch_size)
+            n_epochs = count_epochs(n_rounds, staged=self.lr_schedule == "staged")
         return RunSettings(
-            n_epochs=self.max_epochs,
+            n_epochs=n_epochs,
             batch_size=self.batch_size,
             crop=self._crop_length(self.frontend),
             lr_schedule=self.lr_schedule,
@@ -546,7 +591,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
             early_stopping=self.early_stopping,
             monitor=self.monitor,
             patience=self.patience,
-            callbacks=(*tasks, *(self.callbacks or ())),
+            callbacks=tuple(self.callbacks or ()),
             verbose=int(self.verbose),
             steps_per_epoch=steps_per_epoch,
         )
@@ -561,7 +606,9 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
 
     @property
     def _augmentation(self) -> Any:
-        """The augmentation as one object, a list being a chain."""
+        """The augmentation as one object, a list or a word being a chain."""
+        if isinstance(self.augmentation, str):
+            return preset(self.augmentation)
         if isinstance(self.augmentation, (list, tuple)):
             return make_chain(*self.augmentation) if self.augmentation else None
         return self.augmentation
@@ -579,15 +626,24 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
 
     # --------------------------------------------------------------------------- prediction
 
-    def _predict_outputs(self, X: Any) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Compute the network's output for each segment, and the clip that the segment is of."""
+    def _predict_outputs(
+        self, X: Any, seen_by: torch.nn.Module | None = None
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Compute the network's output for each segment, and the clip that the segment is of.
+
+        With `seen_by`, a layer, what reaches that layer takes the place of the output.
+        """
         check_is_fitted(self)
         # The front end of the fit: parameters may have been changed since.
         source = self._check_clips(X, reset=False, frontend=self.architecture_.frontend)
-        return self._run_net(self.net_, source)
+        return self._run_net(self.net_, source, seen_by=seen_by)
 
     def _run_net(
-        self, net: AudioNet, source: ClipSource, corpus: int = 0
+        self,
+        net: AudioNet,
+        source: ClipSource,
+        corpus: int = 0,
+        seen_by: torch.nn.Module | None = None,
     ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """Compute a net's output for each segment of checked clips, and the segments' clips."""
         crop = self._crop_length(net.architecture.frontend)
@@ -597,7 +653,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
         with threads(self.n_threads):
-            return net.predict_outputs(batches, show), segments.clip
+            return net.predict_outputs(batches, show, seen_by), segments.clip
 
     def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
@@ -613,15 +669,15 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
 
 
 @contextmanager
-def fit_task(estimator: Any, n_epochs: int) -> Iterator[Sequence[Any]]:
-    """Tell scikit-learn's callbacks of a fit; yield what tells them of its epochs."""
+def fit_task(estimator: Any, settings: RunSettings) -> Iterator[RunSettings]:
+    """Tell scikit-learn's callbacks of a fit; yield settings by which they hear of its epochs."""
     if not hasattr(estimator, "_init_callback_context"):  # scikit-learn before 1.9
-        yield ()
+        yield settings
         return
     # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
-    context = estimator._init_callback_context(max_subtasks=n_epochs)
+    context = estimator._init_callback_context(max_subtasks=settings.n_epochs)
     context.call_on_fit_task_begin(estimator=estimator)
-    yield [EpochTasks(context, estimator)]
+    yield replace(settings, callbacks=(EpochTasks(context, estimator), *settings.callbacks))
     context.call_on_fit_task_end(estimator=estimator)
 
 

@@ -25,6 +25,8 @@ __all__ = [
     "Segments",
     "TrainingBatches",
     "centre_crops",
+    "count_epochs",
+    "count_rounds",
     "covering_crops",
     "random_crops",
     "whole_clips",
@@ -124,8 +126,7 @@ class TrainingBatches:
         self.crop = crop
         self.batch_size = batch_size
         self.seed = seed
-        n_batches = sum(count_batches(len(dataset), batch_size) for dataset in datasets)
-        self.n_rounds = n_rounds or -(-n_batches // len(datasets))
+        self.n_rounds = n_rounds or count_rounds([len(part) for part in datasets], batch_size)
         self.epoch = first_epoch
 
     def __len__(self) -> int:
@@ -226,6 +227,24 @@ def count_batches(n_clips: int, batch_size: int) -> int:
     Batch norm could make nothing of a single clip.
     """
     return max(1, n_clips // batch_size + (n_clips % batch_size > 1))
+
+
+def count_rounds(n_clips: Sequence[int], batch_size: int) -> int:
+    """Count the batches of each data set in an epoch that shows about as many clips as there are.
+
+    Of a single data set, `n_clips` of one number, each clip once.
+    """
+    return -(-sum(count_batches(n, batch_size) for n in n_clips) // len(n_clips))
+
+
+def count_epochs(n_rounds: int, *, staged: bool) -> int:
+    """Return the epochs of a training whose length the user leaves open.
+
+    A network needs a number of steps to learn, however few the clips: 2000, of each data set. But
+    with very few clips it has seen them often enough after 150 epochs, and with very many it
+    should see each of them 10 times. Stages end by themselves.
+    """
+    return 1000 if staged else min(max(-(-2000 // n_rounds), 10), 150)
 
 
 def _divide(order: Indices, batch_size: int) -> list[Indices]:

@@ -23,9 +23,11 @@ _NETWORK = """\
     crop_aggregation : {"center", "mean"}, default="center"
         Whether a prediction looks at the centre crop, or averages over crops side by side that
         cover the whole clip.
-    augmentation : Augmentation or list of them, optional
+    augmentation : Augmentation, list of them, "voice" or "sound", optional
         What is changed at random while training, such as
-        :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another.
+        :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another. A word stands
+        for a chain that does for many corpora (:func:`skaudio.augmentation.preset`); without a
+        `frontend`, only what it does to features is used.
     mixup : float, default=0.0
         Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
         none. Not with the concordance loss, which has no loss per clip to be shared.
@@ -38,6 +40,7 @@ _TRAINING = """\
     lr : float, default=0.003
         Learning rate to begin with.
     weight_decay : float, default=0.01
+        Of kernels alone: norms and biases do not decay.
     lr_schedule : {"cosine", "one_cycle", "multistep", "plateau", "staged"} or None, \
             default="cosine"
         How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
@@ -50,7 +53,9 @@ _TRAINING = """\
         than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
     clip_norm : float, optional
         Largest norm of the gradient; longer ones are scaled down.
-    max_epochs : int, default=30
+    max_epochs : int, optional
+        By default as many as 2000 steps take, but 10 at least and 150 at most (of several corpora,
+        2000 steps of each); with ``lr_schedule="staged"``, whose stages end by themselves, 1000.
     batch_size : int, default=32
     early_stopping : bool, default=False
         Hold back clips for validation, end the training after `patience` epochs without

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.base import clone
 from torch import Tensor, nn
+from torch.nn import functional
 
 import skaudio.features as features
 import skaudio.layers as layers
@@ -212,10 +213,10 @@ class ClipModule(nn.Module):
     def forward(self, x: Tensor, lengths: Tensor | None = None, corpus: int = 0) -> Any:
         """Compute logits, or logits and named scalars, as the network does."""
         if self.frontend is not None:
-            x = self._augment(x, "waveform", lengths)
+            x, lengths = self._augment(x, "waveform", lengths)
             x = self.frontend(x, lengths)
             lengths = None if lengths is None else self.frontend.n_frames(lengths)
-        x = self._augment(x.unsqueeze(1), "feature", lengths)
+        x, lengths = self._augment(x.unsqueeze(1), "feature", lengths)
         known: dict[str, Any] = {}
         if lengths is not None and self.takes_lengths:
             known["lengths"] = lengths
@@ -246,12 +247,26 @@ class ClipModule(nn.Module):
                 "n_outputs, as networks of skaudio are built."
             )
 
-    def _augment(self, x: Tensor, domain: str, lengths: Tensor | None) -> Tensor:
+    def _augment(
+        self, x: Tensor, domain: str, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Augment clips; return the changed ones, and the length of each if they differ."""
         if self.augmentation is None or not self.training:
-            return x
-        return self.augmentation.apply(
+            return x, lengths
+        changed = self.augmentation.apply(
             x, torch.default_generator, domain=domain, sample_rate=self.sample_rate, lengths=lengths
         )
+        if not isinstance(changed, tuple):
+            return changed, lengths
+        if self._keeps_length:
+            missing = x.shape[-1] - changed[0].shape[-1]
+            return functional.pad(changed[0], (0, missing)), lengths
+        return changed
+
+    @property
+    def _keeps_length(self) -> bool:
+        """Whether the network takes clips of one length only, or takes padding for sound."""
+        return not self.takes_lengths or getattr(self.network, "n_frames", None) is not None
 
 
 def differences(now: Any, then: Any, name: str) -> dict[str, tuple[Any, Any]]:

@@ -225,17 +225,21 @@ class AudioNet(NeuralNet):
         else:
             self._initialize_callbacks()
             if not hasattr(self, "optimizer_"):
-                self._initialize_optimizer()
-        for group in self.optimizer_.param_groups:
-            group["lr"] = self.lr
-            # torch's schedules look for it if they go on with an optimizer that is new.
-            group.setdefault("initial_lr", self.lr)
+                self.reset_optimizer()
+        self._set_initial_rates()
         enabled = self.settings.amp == "float16" and self._on_gpu
         self.scaler_ = torch.amp.GradScaler(enabled=enabled)
 
     def reset_optimizer(self) -> None:
         """Forget what the optimiser has gathered, such as momenta."""
         self._initialize_optimizer()
+        self._set_initial_rates()
+
+    def _set_initial_rates(self) -> None:
+        for group in self.optimizer_.param_groups:
+            group["lr"] = self.lr
+            # torch's schedules look for it if they go on with an optimizer that is new.
+            group.setdefault("initial_lr", self.lr)
 
     def get_split_datasets(self, X: Any, y: Any = None, **fit_params: Any) -> Any:
         """Batches come ready-made: a pair for training and for validation."""
@@ -338,7 +342,7 @@ class AudioNet(NeuralNet):
 
     def predict_proba(self, X: Any) -> NDArray:
         """Return probabilities of classes, or standardised numbers, for batches."""
-        return self.target.probabilities(super().predict_proba(X))
+        return self.targets[0].probabilities(super().predict_proba(X))
 
     def predict(self, X: Any) -> NDArray:
         """Return class numbers, or standardised numbers, for batches of the first corpus."""
@@ -348,18 +352,22 @@ class AudioNet(NeuralNet):
         self,
         batches: EqualLengthBatches,
         show: Callable[[Iterable[Any]], Iterable[Any]] = iter,
+        seen_by: torch.nn.Module | None = None,
     ) -> NDArray[np.float64]:
         """Compute the network's output for each segment, in the segments' own order.
 
-        `show` wraps the batches, as a progress bar does.
+        `show` wraps the batches, as a progress bar does. With `seen_by`, a layer of the network,
+        what reaches that layer takes the place of the output.
         """
         self._set_training(False)
-        with torch.inference_mode():
+        with torch.inference_mode(), _inputs_of(seen_by) as seen:
             # In float64 from here on: softmax and means over crops then add no rounding of their
             # own to that of the network.
-            outputs = [
-                _split_output(self.infer(inputs))[0].double().cpu() for inputs, _ in show(batches)
-            ]
+            outputs = []
+            for inputs, _ in show(batches):
+                output, _ = _split_output(self.infer(inputs))
+                output = output if seen is None else seen.pop().flatten(1)
+                outputs.append(output.double().cpu())
         sorted_outputs = torch.cat(outputs).numpy()
         result = np.empty_like(sorted_outputs)
         result[batches.order] = sorted_outputs  # undo the sorting by length
@@ -447,6 +455,20 @@ def _gpu_at_hand(device: str) -> str:
         return "cpu"
     index = torch.device(device).index
     return "cuda" if index is not None and index >= torch.cuda.device_count() else device
+
+
+@contextmanager
+def _inputs_of(layer: torch.nn.Module | None) -> Iterator[list[Tensor] | None]:
+    """Collect what reaches a layer; None without one."""
+    if layer is None:
+        yield None
+        return
+    seen: list[Tensor] = []
+    hook = layer.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
 
 
 def _split_output(output: Any) -> tuple[Tensor, dict[str, Tensor]]:

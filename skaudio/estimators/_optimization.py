@@ -43,10 +43,28 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def make_optimizer(optimizer: str | Callable, weight_decay: float) -> Callable[..., Any]:
-    """Resolve an optimiser to a callable that wants parameters and ``lr`` only."""
-    if callable(optimizer):
-        return partial(optimizer, weight_decay=weight_decay) if weight_decay else optimizer
-    return partial(OPTIMIZERS[optimizer], weight_decay=weight_decay)
+    """Resolve an optimiser to a callable that wants parameters and ``lr`` only.
+
+    Norms and biases, the parameters of one dimension, do not decay: that would bound nothing, as
+    it does with kernels, but pull levels and gains towards zero.
+    """
+    kind = optimizer if callable(optimizer) else OPTIMIZERS[optimizer]
+    return partial(_optimize_decaying, kind, weight_decay) if weight_decay else kind
+
+
+def _optimize_decaying(
+    kind: Callable[..., Any], weight_decay: float, groups: Sequence[dict[str, Any]], **options: Any
+) -> Any:
+    """Make an optimiser of parameters that decay, and of others that do not."""
+    divided = []
+    for group in groups:
+        params = list(group["params"])
+        kernels, vectors = (
+            [p for p in params if (p.ndim > 1) == decays] for decays in (True, False)
+        )
+        divided += [group | {"params": kernels}] if kernels else []
+        divided += [group | {"params": vectors, "weight_decay": 0.0}] if vectors else []
+    return kind(divided, weight_decay=weight_decay, **options)
 
 
 def cosine(progress: float) -> float:

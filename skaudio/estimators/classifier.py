@@ -13,6 +13,7 @@ from scipy.special import log_softmax, softmax
 from sklearn.base import ClassifierMixin
 
 from skaudio._validation import Interval, StrOptions, fit_context
+from skaudio.augmentation import Augmentation, PresetName
 from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
@@ -92,7 +93,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         frontend: Any = None,
         crop: float | None = None,
         crop_aggregation: Literal["center", "mean"] = "center",
-        augmentation: Any = None,
+        augmentation: Augmentation | Sequence[Augmentation] | PresetName | None = None,
         mixup: float = 0.0,
         loss: ClassificationLoss | Callable = "cross_entropy",
         class_weight: Literal["balanced"] | dict | None = None,
@@ -104,7 +105,7 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         lr_schedule: ScheduleName | None = "cosine",
         lr_decay: float | Literal["size"] = 0.0,
         clip_norm: float | None = None,
-        max_epochs: int = 30,
+        max_epochs: int | None = None,
         batch_size: int = 32,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
@@ -172,6 +173,25 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
             )
         target = self._new_target(y, self._check_classes(classes))
         return self._fit_one_epoch(X, y, target, sample_weight)
+
+    def decision_function(self, X: Any) -> NDArray[np.float32]:
+        """Compute the network's outputs before they become probabilities, the logits.
+
+        Parameters
+        ----------
+        X : as in :meth:`fit`
+
+        Returns
+        -------
+        ndarray of shape (n_clips, n_classes), or (n_clips,) for two classes
+            Columns in the order of ``classes_``, the mean over the crops of a clip. Of two
+            classes, the logit of the second minus that of the first: positive values speak for
+            the second.
+        """
+        logits = mean_per_clip(*self._predict_outputs(X))
+        if logits.shape[1] == 2:
+            logits = logits[:, 1] - logits[:, 0]
+        return logits.astype(np.float32)
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Compute the probability of each class.

@@ -196,11 +196,12 @@ class MultiCorpusClassifier(
         checkpoints = model._open_checkpoints(corpora, pretrained, self.steps_per_epoch)
         seed = model._choose_seed(checkpoints, fresh=True)
         corpora = [_hold_back(model, part, seed) for part in corpora]
-        with threads(model.n_threads), fit_task(self, model.max_epochs) as tasks:
+        settings = model._run_settings(corpora, self.steps_per_epoch)
+        with threads(model.n_threads), fit_task(self, settings) as settings:
             outputs = tuple(part.target.n_outputs for part in corpora)
             net = model._make_net(corpora, seed, pretrained, outputs)
             self._take(model, net, {_name(part): len(part.training) for part in corpora})
-            train(net, model._run_settings(tasks, self.steps_per_epoch), corpora, checkpoints)
+            train(net, settings, corpora, checkpoints)
         return self
 
     def predict_proba(self, X: Any, corpus: ArrayLike | str | None = None) -> NDArray[np.float32]:
@@ -251,7 +252,8 @@ class MultiCorpusClassifier(
         -------
         ndarray of shape (n_clips,)
         """
-        return self.classes_[self.predict_proba(X, corpus).argmax(axis=1)]
+        most_probable = self.predict_proba(X, corpus).argmax(axis=1)
+        return self.classes_[most_probable]
 
     def score(
         self,
@@ -354,7 +356,7 @@ class MultiCorpusClassifier(
         part = _hold_back(model, part, seed)
         with threads(model.n_threads):
             net = model._make_net([part], seed, pretrained, (part.target.n_outputs,))
-            train(net, model._run_settings(), [part], checkpoints)
+            train(net, model._run_settings([part]), [part], checkpoints)
             joined = self.net_.for_corpora(range(len(self.corpora_)), net)
         self._take(self.estimator_, joined, self.n_clips_ | {str(corpus): len(part.training)})
         return self
@@ -559,18 +561,19 @@ def _make_corpora(
     """Divide clips among corpora; check and encode what is known of each."""
     labels = _check_labels(y, source)
     names = _check_names(names, len(source))
-    known = {"sample_weight": sample_weight, "groups": groups}
+    given = {"sample_weight": sample_weight, "groups": groups}
+    known = {what: None if v is None else np.asarray(v) for what, v in given.items()}
     for what, values in known.items():
-        if values is not None and np.shape(values) != (len(source),):
+        if values is not None and values.shape != (len(source),):
             raise ValueError(
-                f"{what} has shape {np.shape(values)}, but there are {len(source)} clips: pass one "
+                f"{what} has shape {values.shape}, but there are {len(source)} clips: pass one "
                 "entry for each."
             )
     target = model._new_target(y)  # of all, as the order of an ordered Categorical is
     result = []
     for number, name in enumerate(np.unique(names)):
         rows = np.flatnonzero(names == name)
-        weight, group = (None if v is None else np.asarray(v)[rows] for v in known.values())
+        weight, group = (None if v is None else v[rows] for v in known.values())
         with _naming(name):
             learned, training = make_training_set(
                 source.subset(rows), labels[rows], target, weight, group,

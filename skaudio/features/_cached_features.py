@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from sklearn.pipeline import Pipeline
 
 from skaudio._artifacts import hash_value, identify_file, read_checked, write_checked
-from skaudio._validation import holds_paths
+from skaudio._validation import Clips, holds_paths
 from skaudio.audio import AudioLoader, Waveform
 from skaudio.exceptions import AudioFormatError, DamagedFileError
 
@@ -21,10 +21,12 @@ __all__ = [
     "Entry",
     "Outcome",
     "compute_task",
-    "entry_path",
+    "entry_of_file",
+    "entry_of_waveform",
     "flatten",
     "gather",
     "loaders",
+    "name_waveforms",
     "read_all",
     "run",
 ]
@@ -50,13 +52,23 @@ class Outcome(NamedTuple):
 _TRAILER = struct.Struct("<?I")
 
 
-def entry_path(folder: Path, path: str) -> Path | None:
+def entry_of_file(folder: Path, path: str) -> Path | None:
     """Name the file that holds the features of a sound file; None if there is no such file."""
     identity = identify_file(path)
-    if identity is None:
-        return None
-    name = hash_value(identity)
+    return None if identity is None else entry_of_waveform(folder, hash_value(identity))
+
+
+def entry_of_waveform(folder: Path, name: str) -> Path:
+    """Name the file that holds the features of a waveform known by its hash."""
     return folder / name[:2] / f"{name[2:]}.npy"
+
+
+def name_waveforms(waveforms: Clips, rates: list[int | None]) -> list[str]:
+    """Hash the samples of each waveform, and the sample rate that it remembers."""
+    return [
+        hash_value([np.asarray(waveform), rate])
+        for waveform, rate in zip(waveforms, rates, strict=True)
+    ]
 
 
 def read_all(files: dict[str, Path | None]) -> tuple[dict[str, Entry], list[str]]:
@@ -88,58 +100,68 @@ def _encode(entry: Entry) -> bytes:
     return buffer.getvalue()
 
 
-def gather(entries: list[Entry]) -> Any:
-    """Return what the steps would return for all files at once."""
+def gather(entries: list[Entry], *, stack: bool = False) -> Any:
+    """Return what the steps would return for all clips at once.
+
+    With `stack`, for clips of one length that came as one array rather than in a list.
+    """
     arrays = [entry.array for entry in entries]
     alike = len({(array.shape, array.dtype) for array in arrays}) == 1
-    if not alike or any(entry.in_list for entry in entries):
+    if not alike or (any(entry.in_list for entry in entries) and not stack):
         return arrays
     rates = {getattr(array, "sample_rate", None) for array in arrays}
     stacked = np.stack(arrays)
     return stacked if len(rates) > 1 or None in rates else Waveform(stacked, rates.pop())
 
 
-def compute_task(steps: Any, files: dict[str, Path | None], report: bool) -> dict[str, Outcome]:
-    """Compute and keep the features of a few files, except those that are on disk by now."""
+def compute_task(
+    steps: Any, clips: dict[str, Any], files: dict[str, Path | None], report: bool
+) -> dict[str, Outcome]:
+    """Compute and keep the features of a few clips, except those that are on disk by now.
+
+    `clips` holds what the steps take: paths under their own names, or waveforms.
+    """
     found, _ = read_all(files)
-    done = {path: Outcome(entry) for path, entry in found.items()}
-    for path, outcome in _features(steps, [path for path in files if path not in done]):
-        file = files[path]
+    done = {name: Outcome(entry) for name, entry in found.items()}
+    missing = {name: clip for name, clip in clips.items() if name not in done}
+    for name, outcome in _features(steps, missing):
+        file = files[name]
         if isinstance(outcome.result, AudioFormatError):
             if not report:
                 raise outcome.result
         elif file is not None:
             write_checked(file, _encode(outcome.result))
-        done[path] = outcome
+        done[name] = outcome
     return done
 
 
-def _features(steps: Any, paths: list[str]) -> Iterator[tuple[str, Outcome]]:
+def _features(steps: Any, clips: dict[str, Any]) -> Iterator[tuple[str, Outcome]]:
     """Compute features together; if a file is bad, one by one, to keep those of the others."""
-    if not paths:
+    if not clips:
         return
+    names = list(clips)
     try:
-        result, rates = run(steps, paths)
+        result, rates = run(steps, list(clips.values()))
     except AudioFormatError as error:
-        if len(paths) == 1:
-            yield paths[0], Outcome(error)
+        if len(clips) == 1:
+            yield names[0], Outcome(error)
         else:
-            for path in paths:
-                yield from _features(steps, [path])
+            for name, clip in clips.items():
+                yield from _features(steps, {name: clip})
         return
-    for i, (path, array) in enumerate(zip(paths, _check_result(result, paths), strict=True)):
-        yield path, Outcome(Entry(array, isinstance(result, list)), rates[i] if rates else None)
+    for i, (name, array) in enumerate(zip(names, _check_result(result, names), strict=True)):
+        yield name, Outcome(Entry(array, isinstance(result, list)), rates[i] if rates else None)
 
 
-def _check_result(result: Any, paths: list[str]) -> list[NDArray[Any]]:
+def _check_result(result: Any, names: list[str]) -> list[NDArray[Any]]:
     if hasattr(result, "to_numpy"):  # a table, as set_output can ask for it
         result = result.to_numpy()
-    if isinstance(result, (list, np.ndarray)) and len(result) == len(paths):
+    if isinstance(result, (list, np.ndarray)) and len(result) == len(names):
         arrays = [np.asanyarray(clip) for clip in result]
         if all(array.dtype.kind in "biufc" for array in arrays):
             return arrays
     raise ValueError(
-        f"{paths[0]}: the steps of FeatureCache returned {result!r}, but expected a list or an "
+        f"{names[0]}: the steps of FeatureCache returned {result!r}, but expected a list or an "
         "array with one numeric array per clip."
     )
 

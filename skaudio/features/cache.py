@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import warnings
 from itertools import pairwise
 from numbers import Integral
 from pathlib import Path
@@ -21,18 +22,28 @@ from sklearn.utils.validation import check_is_fitted
 from tqdm.auto import tqdm
 
 from skaudio._artifacts import hash_value, remove_stale
-from skaudio._validation import Clips, HasMethods, check_params, check_paths, holds_paths
-from skaudio.audio import AudioLoader, warn_of_upsampling
-from skaudio.exceptions import AudioFormatError, SampleRateError, warn
+from skaudio._validation import (
+    Clips,
+    HasMethods,
+    check_params,
+    check_paths,
+    check_waveforms,
+    holds_paths,
+    remembered_rates,
+)
+from skaudio.audio import AudioLoader, Waveform, warn_of_upsampling
+from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning, warn
 from skaudio.features._base import ClipTransformer, WaveformTransformer
 from skaudio.features._cached_features import (
     Entry,
     Outcome,
     compute_task,
-    entry_path,
+    entry_of_file,
+    entry_of_waveform,
     flatten,
     gather,
     loaders,
+    name_waveforms,
     read_all,
     run,
 )
@@ -46,13 +57,13 @@ __all__ = ["FeatureCache"]
 FEATURES_VERSION = 2
 
 # Computed by one call of the steps, and lost together in a crash.
-_FILES_PER_TASK = 16
+_CLIPS_PER_TASK = 16
 
 _FOLDER = re.compile("features-[0-9a-f]{32}")
 
 
 class FeatureCache(ClipTransformer):
-    """Compute the features of each sound file once, and read them from disk from then on.
+    """Compute the features of each sound once, and read them from disk from then on.
 
     Put it first in a pipeline, around the steps from paths to features. Folds, grid points,
     processes and later runs then share the features; only the steps that follow are repeated.
@@ -83,10 +94,11 @@ class FeatureCache(ClipTransformer):
 
     Notes
     -----
-    A clip's features are found by the file's resolved path, size and time of change, by the
+    A file's features are found by its resolved path, size and time of change, by the
     classes and parameters of the steps, and by the sample rate that a loader learned; the file
-    itself is not opened. A changed file or parameter therefore leads to new features. Only a
-    change in code of your own under the same name needs a call of :meth:`clear`.
+    itself is not opened. A waveform's features are found by its samples and the rate that it
+    remembers, in place of the path. A changed clip or parameter therefore leads to new features.
+    Only a change in code of your own under the same name needs a call of :meth:`clear`.
 
     Features are written under a temporary name and then renamed, so that any number of processes
     can work at once and can be killed; the next run continues where the last one stopped.
@@ -94,7 +106,7 @@ class FeatureCache(ClipTransformer):
     A damaged file is noticed by its checksum, reported and replaced. Nothing else is ever removed
     but the temporary files of killed processes.
 
-    Waveforms pass through the steps without being kept.
+    Clips that are neither pass through the steps without being kept.
 
     Examples
     --------
@@ -161,7 +173,7 @@ class FeatureCache(ClipTransformer):
         if holds_paths(X):
             _fit_to_files(self.steps_, check_paths(X))
         else:
-            self.steps_.fit(X, y)
+            _fit_to_clips(self.steps_, X, y)
         _check_rates(self.steps_)
         for loader in loaders(self.steps_):
             loader.set_params(on_error="stop", verbose=0)  # the cache does both itself
@@ -170,20 +182,39 @@ class FeatureCache(ClipTransformer):
 
     def _transform(self, X: Any) -> Clips:
         check_is_fitted(self)
-        if not holds_paths(X):
-            return run(self.steps_, X)[0]
-        paths, folder = check_paths(X), self._folder()
-        files = {path: entry_path(folder, path) for path in paths}
+        folder = self._folder()
+        if holds_paths(X):
+            names = check_paths(X)
+            clips: dict[str, Any] = {path: path for path in names}
+            files = {path: entry_of_file(folder, path) for path in names}
+            return self._look_up(names, clips, files, stack=False)
+        first = next(iter(flatten(self.steps_)), None)
+        if not isinstance(first, (AudioLoader, WaveformTransformer)):
+            return run(self.steps_, X)[0]  # whatever a transformer of the user takes
+        waveforms = check_waveforms(first, X, reset=False)
+        rates = remembered_rates(X) or [None] * len(waveforms)
+        names = name_waveforms(waveforms, rates)
+        clips = {
+            name: clip if rate is None else Waveform(clip, rate)
+            for name, clip, rate in zip(names, waveforms, rates, strict=True)
+        }
+        files = {name: entry_of_waveform(folder, name) for name in clips}
+        return self._look_up(names, clips, files, stack=isinstance(waveforms, np.ndarray))
+
+    def _look_up(
+        self, names: list[str], clips: dict[str, Any], files: dict[str, Path | None], *, stack: bool
+    ) -> Clips:
+        """Read the features of clips, and compute those that are missing."""
         found, damaged = read_all(files)
         if damaged:
             warn(
-                f"FeatureCache: {len(damaged)} files in {folder} are damaged, first that of "
-                f"{damaged[0]}. Their features are computed again."
+                f"FeatureCache: {len(damaged)} files in {self._folder()} are damaged, first that "
+                f"of {damaged[0]}. Their features are computed again."
             )
-        missing = {path: file for path, file in files.items() if path not in found}
+        missing = {name: file for name, file in files.items() if name not in found}
         if missing:
-            found |= self._compute(missing)
-        return gather([found[path] for path in paths])
+            found |= self._compute(clips, missing)
+        return gather([found[name] for name in names], stack=stack)
 
     def clear(self) -> None:
         """Remove all features in `location`, those of other steps too."""
@@ -231,18 +262,23 @@ class FeatureCache(ClipTransformer):
         made_by = hash_value([FEATURES_VERSION, rates, flatten(self.steps_)], "steps")
         return self._location() / f"features-{made_by}"
 
-    def _compute(self, files: dict[str, Path | None]) -> dict[str, Entry]:
-        """Compute and keep the features of files that are not there yet."""
+    def _compute(self, clips: dict[str, Any], files: dict[str, Path | None]) -> dict[str, Entry]:
+        """Compute and keep the features of clips that are not there yet."""
         for folder in {file.parent for file in files.values() if file is not None}:
             remove_stale(folder)
-        paths = list(files)
-        tasks = [paths[part] for part in gen_batches(len(paths), _FILES_PER_TASK)]
+        names = list(files)
+        tasks = [names[part] for part in gen_batches(len(names), _CLIPS_PER_TASK)]
         # Several processes often start on the same files, as in a search with n_jobs. In random
         # orders they seldom do the same task, and each looks again for what others have done.
         random.Random().shuffle(tasks)
         report = any(loader.on_error == "report" for loader in loaders(self.steps))
         results = Parallel(n_jobs=self.n_jobs, prefer="threads", return_as="generator_unordered")(
-            delayed(compute_task)(self.steps_, {path: files[path] for path in task}, report)
+            delayed(compute_task)(
+                self.steps_,
+                {name: clips[name] for name in task},
+                {name: files[name] for name in task},
+                report,
+            )
             for task in tasks
         )
         outcomes: dict[str, Outcome] = {}
@@ -251,12 +287,12 @@ class FeatureCache(ClipTransformer):
                 outcomes |= part
                 bar.update(len(part))
         self._warn_of_upsampling(outcomes)
-        done = {path: outcomes[path].result for path in paths}
+        done = {name: outcomes[name].result for name in names}
         errors = [result for result in done.values() if isinstance(result, AudioFormatError)]
         if errors:
             lines = "\n".join(f"  {error}" for error in errors)
             raise AudioFormatError(f"{len(errors)} files cannot be used:\n{lines}")
-        return {path: result for path, result in done.items() if isinstance(result, Entry)}
+        return {name: result for name, result in done.items() if isinstance(result, Entry)}
 
     def _warn_of_upsampling(self, outcomes: dict[str, Outcome]) -> None:
         rates = {path: outcome.recorded_rate for path, outcome in outcomes.items()}
@@ -296,6 +332,21 @@ def _check_rates(steps: Any) -> None:
                     f"{type(features).__name__} is set to sample_rate={rates[1]:g}. Set both to "
                     f"one rate, as in AudioLoader(sample_rate={rates[1]:g})."
                 )
+
+
+def _fit_to_clips(steps: Any, X: Any, y: Any) -> None:
+    """Let the first step check all clips, and the others learn from what it makes of one."""
+    first, *others = flatten(steps) or [None]
+    if not isinstance(first, (AudioLoader, WaveformTransformer)):
+        steps.fit(X, y)
+        return
+    first.fit(X, y)
+    one = X[:1] if hasattr(X, "__getitem__") else np.asarray(X)[:1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SkaudioWarning)  # `transform` warns of all clips
+        for step, following in pairwise([first, *others]):
+            one = step.transform(one)
+            following.fit(one)
 
 
 def _fit_to_files(steps: Any, paths: list[str]) -> None:

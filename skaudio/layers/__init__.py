@@ -16,9 +16,10 @@ from skaudio.layers.multiscale import MultiscaleConv2d
 from skaudio.layers.norm_constraint import NormConstrained, NormConstraint, project_norms
 from skaudio.layers.normalization import BandNorm, LevelNorm, MaskedBatchNorm2d
 from skaudio.layers.pitch_salience import PitchSalience
-from skaudio.layers.pooling import AttentionPooling, FramePooling
+from skaudio.layers.pooling import AttentionPooling, FramePooling, StatisticsPooling
 from skaudio.layers.precision import LinearHead
 from skaudio.layers.recurrent import RecurrentLayer
+from skaudio.layers.residual import ResidualBlock, SqueezeExcitation
 from skaudio.layers.resolution import (
     AvgMaxPool,
     AvgPool,
@@ -68,11 +69,14 @@ __all__ = [
     "NormConstraint",
     "PitchSalience",
     "RecurrentLayer",
+    "ResidualBlock",
     "SameConv2d",
     "SelfAttention",
     "SeparableConv2d",
     "Spectrogram",
+    "SqueezeExcitation",
     "StackedFeatures",
+    "StatisticsPooling",
     "VectorNorm",
     "frame_mask",
     "project_norms",

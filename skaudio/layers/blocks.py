@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from torch import Tensor, nn
 
 from skaudio.layers.masking import frame_mask, shrink_lengths
-from skaudio.layers.normalization import MaskedBatchNorm2d
+from skaudio.layers.normalization import MaskedBatchNorm2d, normalise
 
-__all__ = ["ConvBlock", "MaskedBlocks"]
+__all__ = ["ConvBlock", "MaskedBlocks", "make_pool"]
 
 
 class ConvBlock(nn.Module):
@@ -18,7 +18,8 @@ class ConvBlock(nn.Module):
     Parameters
     ----------
     conv : torch.nn.Module
-        Keeps the number of frames, as ``torch.nn.Conv2d(..., padding="same")`` does.
+        Keeps the number of frames, as ``torch.nn.Conv2d(..., padding="same")`` does, or makes
+        ``ceil(n_frames / stride)`` of them.
     n_channels : int
         Channels that `conv` gives.
     pool_size : int or tuple of int, default=2
@@ -27,13 +28,17 @@ class ConvBlock(nn.Module):
         Probability of setting a value to zero while training, in [0, 1).
     batch_norm : bool, default=True
         Whether to normalise after the convolution.
+    stride : int, default=1
+        Frames that `conv` steps over.
 
     Shape: input ``(batch, channels, n_bands, n_frames)`` with zeros as padding, mask
     ``(batch, 1, 1, n_frames)``, True where a frame is real; output ``(batch, n_channels,
-    ceil(n_bands / pool_size[0]), ceil(n_frames / pool_size[1]))``, again with zeros as padding.
+    ceil(n_bands / pool_size[0]), ceil(n_frames / pool_size[1]))``, or as many of what `conv`
+    leaves, again with zeros as padding.
 
     See Also
     --------
+    ResidualBlock : Two convolutions beside a shortcut.
     MaskedBlocks : Calls blocks one after the other, with the right mask for each.
     """
 
@@ -44,20 +49,31 @@ class ConvBlock(nn.Module):
         pool_size: int | tuple[int, int] = 2,
         dropout: float = 0.0,
         batch_norm: bool = True,
+        stride: int = 1,
     ) -> None:
         super().__init__()
+        self.stride = stride
         self.conv = conv
         self.norm = MaskedBatchNorm2d(n_channels) if batch_norm else None
-        self.pool = nn.MaxPool2d(pool_size, ceil_mode=True)
+        self.pool = make_pool(pool_size)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Compute the block's map."""
         x = self.conv(x)
-        x = (x if self.norm is None else self.norm(x, mask)).relu()
-        # A ReLU gives nothing below zero. So a zero never wins over a real frame, and the maximum
-        # of a window that is partly padding is that of its real part.
-        return self.dropout(self.pool(x if mask is None else x * mask))
+        # Frame t of the result looks at the frames around t * stride: it is real if that one is.
+        mask = None if mask is None else mask[..., :: self.stride]
+        x = normalise(x, self.norm, mask).relu()
+        # A ReLU gives nothing below zero. So the zero of padding never wins over a real frame, and
+        # the maximum of a window that is partly padding is that of its real part.
+        return self.dropout(self.pool(x))
+
+
+def make_pool(pool_size: int | tuple[int, int]) -> nn.Module:
+    """Make a maximum pooling whose last, incomplete window counts."""
+    if pool_size in (1, (1, 1)):
+        return nn.Identity()  # torch takes its time to find the maximum of one cell
+    return nn.MaxPool2d(pool_size, ceil_mode=True)
 
 
 class MaskedBlocks(nn.ModuleList):
@@ -85,6 +101,7 @@ class MaskedBlocks(nn.ModuleList):
     See Also
     --------
     ConvBlock : A block to use.
+    ResidualBlock : Another one.
     AttentionPooling : Takes the map and the mask.
 
     Examples

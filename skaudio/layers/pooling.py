@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from skaudio.layers.precision import LinearHead, double_in_evaluation
 
-__all__ = ["AttentionPooling", "FramePooling"]
+__all__ = ["AttentionPooling", "FramePooling", "StatisticsPooling"]
 
 
 class AttentionPooling(nn.Module):
@@ -57,13 +57,74 @@ class AttentionPooling(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Pool all positions of every clip."""
+        weight, positions = self._weigh(x, mask)
+        return torch.einsum("bp,bpc->bc", weight, positions)
+
+    def _weigh(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return weights ``(batch, position)`` and what they weigh, of one type."""
         positions = x.flatten(2).transpose(1, 2)  # batch, position, channel
         score = self.scale * self.score(torch.tanh(self.hidden(positions))).squeeze(2)
         if mask is not None:
             real = mask.expand(-1, 1, x.shape[2], -1).flatten(1)
             score = score.masked_fill(~real, float("-inf"))
         weight = torch.softmax(double_in_evaluation(score, self.training), dim=1)
-        return torch.einsum("bp,bpc->bc", weight, positions.to(weight.dtype))
+        return weight, positions.to(weight.dtype)
+
+
+class StatisticsPooling(AttentionPooling):
+    r"""Weighted mean and weighted deviation over positions, the weights learned [1]_.
+
+    How much a voice varies says as much as how it is on average. With the weights :math:`w_p` of
+    :class:`AttentionPooling`, the deviation of a channel is :math:`\sqrt{\sum_p w_p (x_p - \mu)^2
+    + \epsilon}`, with :math:`\mu` the weighted mean.
+
+    Parameters
+    ----------
+    n_channels, n_hidden, scale
+        As for :class:`AttentionPooling`.
+    eps : float, default=1e-5
+        Keeps the slope of the root finite where nothing varies, > 0.
+
+    Shape: input ``(batch, n_channels, n_bands, n_frames)``, mask ``(batch, 1, 1, n_frames)``;
+    output ``(batch, 2 * n_channels)``, the means first, in float64 in evaluation on a CPU (see
+    :func:`~skaudio.layers.precision.double_in_evaluation`).
+
+    See Also
+    --------
+    AttentionPooling : The mean alone.
+    VectorNorm : Brings means and deviations to one scale.
+    frame_mask : Makes the mask.
+
+    References
+    ----------
+    .. [1] Okabe, Koshinaka and Shinoda, "Attentive Statistics Pooling for Deep Speaker
+       Embedding", Interspeech 2018.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from skaudio.layers import StatisticsPooling
+    >>> StatisticsPooling(16)(torch.randn(4, 16, 1, 50)).shape
+    torch.Size([4, 32])
+    """
+
+    def __init__(
+        self,
+        n_channels: int,
+        n_hidden: int | None = None,
+        scale: float = 0.3,
+        eps: float = 1e-5,
+    ) -> None:
+        super().__init__(n_channels, n_hidden, scale)
+        self.eps = eps
+
+    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Compute both statistics of every clip."""
+        weight, positions = self._weigh(x, mask)
+        mean = torch.einsum("bp,bpc->bc", weight, positions)
+        # Not E[x^2] - E[x]^2, whose rounding error can exceed a small variance.
+        variance = torch.einsum("bp,bpc->bc", weight, (positions - mean[:, None]).square())
+        return torch.cat([mean, (variance + self.eps).sqrt()], dim=1)
 
 
 class FramePooling(nn.Module):

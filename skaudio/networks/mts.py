@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Literal, get_args
+from typing import Any, ClassVar, Literal, get_args
 
 from torch import Tensor, nn
 
@@ -17,8 +17,12 @@ from skaudio.layers import (
     ConvBlock,
     LevelNorm,
     LinearHead,
+    MaskedBatchNorm2d,
     MaskedBlocks,
     MultiscaleConv2d,
+    ResidualBlock,
+    StatisticsPooling,
+    VectorNorm,
     frame_mask,
 )
 from skaudio.layers.multiscale.convolution import KernelUpdate, TrainingMode
@@ -57,14 +61,26 @@ class MTSNet(BaseNetwork):
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of their input or lose the border, for which the
         number of frames has to be fixed (``pooling="flatten"``).
-    pooling : {"attention", "flatten"}, default="attention"
-        What becomes of the frames: their mean with learned weights, or their concatenation, for
-        clips of one length only.
+    pooling : {"attention", "statistics", "flatten"}, default="attention"
+        What becomes of the frames: their mean with learned weights; their mean and deviation
+        with such weights, brought to one scale by batch norm; or their concatenation, for clips
+        of one length only.
     n_hidden : int, optional
         Size of a dense layer with ReLU before the last one; by default there is none.
     dropout : float, default=0.2
         Share of values set to zero after each block and the dense layer while training, in
         [0, 1).
+    block : {"plain", "residual"}, default="plain"
+        What the blocks after the first one are: a convolution each, or two beside a shortcut,
+        with gates on the channels (:class:`~skaudio.layers.ResidualBlock`).
+    first_stride : tuple of int, default=(1, 1)
+        Bands and frames that the first convolution steps over: with ``(2, 2)`` all that follows
+        costs a quarter.
+    n_frame_features : int, optional
+        Size to which a dense layer with batch norm and ReLU brings the vector of each frame
+        before the pooling; by default there is none.
+    head_dropout : float, default=0.0
+        Share of values set to zero before the last layer while training, in [0, 1).
     level_norm : bool, default=True
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
         matter. Clips of a single band are left as they are: their level may be all they have.
@@ -116,9 +132,13 @@ class MTSNet(BaseNetwork):
         "pool_size": [tuple, list],
         "multiscale_blocks": [tuple, list, None],
         "padding": [StrOptions({"same", "valid"})],
-        "pooling": [StrOptions({"attention", "flatten"})],
+        "pooling": [StrOptions({"attention", "statistics", "flatten"})],
         "n_hidden": [Interval(Integral, 1, None, closed="left"), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "block": [StrOptions({"plain", "residual"})],
+        "first_stride": [tuple, list],
+        "n_frame_features": [Interval(Integral, 1, None, closed="left"), None],
+        "head_dropout": [Interval(Real, 0, 1, closed="left")],
         "level_norm": ["boolean"],
         "input_norm": ["boolean"],
         "batch_norm": ["boolean"],
@@ -126,6 +146,10 @@ class MTSNet(BaseNetwork):
         "training_mode": [StrOptions(set(get_args(TrainingMode)))],
         "kernel_update": [StrOptions(set(get_args(KernelUpdate)))],
     }
+
+    _added_parameters: ClassVar[dict[str, Any]] = {
+        "block": "plain", "first_stride": (1, 1), "n_frame_features": None, "head_dropout": 0.0,
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -136,9 +160,13 @@ class MTSNet(BaseNetwork):
         pool_size: Sequence = (2, 2),
         multiscale_blocks: Sequence[int] | None = None,
         padding: Literal["same", "valid"] = "same",
-        pooling: Literal["attention", "flatten"] = "attention",
+        pooling: Literal["attention", "statistics", "flatten"] = "attention",
         n_hidden: int | None = None,
         dropout: float = 0.2,
+        block: Literal["plain", "residual"] = "plain",
+        first_stride: Sequence[int] = (1, 1),
+        n_frame_features: int | None = None,
+        head_dropout: float = 0.0,
         level_norm: bool = True,
         input_norm: bool = True,
         batch_norm: bool = True,
@@ -155,6 +183,10 @@ class MTSNet(BaseNetwork):
         self.pooling = pooling
         self.n_hidden = n_hidden
         self.dropout = dropout
+        self.block = block
+        self.first_stride = first_stride
+        self.n_frame_features = n_frame_features
+        self.head_dropout = head_dropout
         self.level_norm = level_norm
         self.input_norm = input_norm
         self.batch_norm = batch_norm
@@ -175,6 +207,11 @@ class MTSNet(BaseNetwork):
                 "padding: got 'valid', which needs pooling='flatten', but pooling is "
                 f"{self.pooling!r}. Choose padding='same' for clips of any length."
             )
+        strided = tuple(check_pairs("first_stride", self.first_stride, 1)[0]) != (1, 1)
+        if self.padding == "valid" and (strided or self.block == "residual"):
+            raise ValueError(
+                "padding: got 'valid', but residual blocks and a first_stride need padding='same'."
+            )
         if self.pooling == "flatten" and n_frames is None:
             raise ValueError(
                 "pooling: got 'flatten', which needs clips of one length, but their lengths vary. "
@@ -191,13 +228,33 @@ class MTSNet(BaseNetwork):
                 f"the {len(places)} blocks, counted from 0."
             )
 
-    def _conv(self, place: int, n_in: int, n_out: int, size: tuple[int, int]) -> nn.Conv2d:
-        """Make the convolution of the block at `place`."""
+    def _block(
+        self, place: int, n_in: int, n_out: int, size: tuple[int, int], pool: tuple[int, int]
+    ) -> nn.Module:
+        """Make the block at `place`."""
+        rest = (pool, self.dropout, self.batch_norm)
+        if place > 0 and self.block == "residual":
+            first = self._conv(place, n_in, n_out, size)
+            second = self._conv(place, n_out, n_out, size)
+            return ResidualBlock(first, second, n_in, n_out, *rest)
+        stride = self.first_stride if place == 0 else (1, 1)
+        return ConvBlock(self._conv(place, n_in, n_out, size, stride), n_out, *rest, stride[1])
+
+    def _conv(
+        self,
+        place: int,
+        n_in: int,
+        n_out: int,
+        size: tuple[int, int],
+        stride: Sequence[int] = (1, 1),
+    ) -> nn.Conv2d:
+        """Make a convolution of the block at `place`."""
         stretched = self.multiscale_blocks is None or place in self.multiscale_blocks
         return MultiscaleConv2d(
             n_in,
             n_out,
             size,
+            stride=tuple(stride),
             padding=self.padding,
             bias=not self.batch_norm,  # batch norm would subtract it again
             scale_factors=[(1.0, factor) for factor in self.tempo_factors if stretched],
@@ -219,21 +276,25 @@ class _MTSModule(nn.Module):
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels) if net.input_norm else None
         blocks = [
-            ConvBlock(
-                net._conv(place, *channels, sizes[place]),
-                channels[1],
-                pools[place],
-                net.dropout,
-                net.batch_norm,
-            )
+            net._block(place, *channels, sizes[place], pools[place])
             for place, channels in enumerate(pairwise([n_channels, *net.n_filters]))
         ]
+        # With padding, ceil(ceil(n / stride) / pool) is ceil(n / (stride * pool)).
+        pools[0] = (pools[0][0] * net.first_stride[0], pools[0][1] * net.first_stride[1])
         self.blocks = MaskedBlocks(blocks, strides=[frames for _, frames in pools])
         lost = [size if net.padding == "valid" else (1, 1) for size in sizes]
         n_rows = _size_left("bands", n_bands, [k for k, _ in lost], [p for p, _ in pools])
         n_features = net.n_filters[-1] * n_rows
+        n_reduced = net.n_frame_features
+        self.frame_layer = None if n_reduced is None else _FrameLayer(n_features, n_reduced)
+        n_features = n_reduced or n_features
         self.pooling: nn.Module
-        if self.n_frames is None:
+        self.pooled_norm = None
+        if net.pooling == "statistics":
+            self.pooling = StatisticsPooling(n_features, n_hidden=_N_SCORE)
+            n_features *= 2
+            self.pooled_norm = VectorNorm(n_features)
+        elif self.n_frames is None:
             self.pooling = AttentionPooling(n_features, n_hidden=_N_SCORE)
         else:
             self.pooling = _Flatten()
@@ -241,6 +302,7 @@ class _MTSModule(nn.Module):
             n_features *= _size_left("frames", self.n_frames, kernels, strides)
         self.dense = None if net.n_hidden is None else LinearHead(n_features, net.n_hidden)
         self.dropout = nn.Dropout(net.dropout)
+        self.head_dropout = nn.Dropout(net.head_dropout)
         self.head = LinearHead(net.n_hidden or n_features, n_outputs)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -251,10 +313,13 @@ class _MTSModule(nn.Module):
             x = x if norm is None else norm(x, mask)
         x, mask = self.blocks(x, lengths)
         # Channels and the bands that are left are one vector for each frame.
-        pooled = self.pooling(x.flatten(1, 2).unsqueeze(2), mask)
+        x = x.flatten(1, 2).unsqueeze(2)
+        x = x if self.frame_layer is None else self.frame_layer(x, mask)
+        pooled = self.pooling(x, mask)
+        pooled = pooled if self.pooled_norm is None else self.pooled_norm(pooled)
         if self.dense is not None:
             pooled = self.dropout(self.dense(pooled).relu())
-        return self.head(pooled)
+        return self.head(self.head_dropout(pooled))
 
     def _check_frames(self, x: Tensor, lengths: Tensor | None) -> Tensor | None:
         """Refuse other lengths than a fixed one; where it is fixed, nothing is padding."""
@@ -266,6 +331,18 @@ class _MTSModule(nn.Module):
                 f"{self.n_frames}. Cut or pad the clips, or choose pooling='attention'."
             )
         return None
+
+
+class _FrameLayer(nn.Module):
+    """Dense layer on the vector of each frame, batch norm and ReLU."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(n_in, n_out, 1, bias=False)
+        self.norm = MaskedBatchNorm2d(n_out)
+
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        return self.norm(self.conv(x), mask).relu()
 
 
 class _Flatten(nn.Module):

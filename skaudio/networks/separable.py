@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
-from skaudio._validation import Interval
+from skaudio._validation import Interval, StrOptions
 from skaudio.layers import (
     AttentionPooling,
     BandNorm,
@@ -18,7 +19,10 @@ from skaudio.layers import (
     LevelNorm,
     MaskedBatchNorm2d,
     MaskedBlocks,
+    ResidualBlock,
     SeparableConv2d,
+    StatisticsPooling,
+    VectorNorm,
     frame_mask,
 )
 from skaudio.networks._sizes import check_counts, check_pairs
@@ -54,6 +58,14 @@ class SeparableNet(BaseNetwork):
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
         Largest norm of an output's weights in the head, > 0; None for no bound.
+    block : {"plain", "residual"}, default="plain"
+        What follows the first convolution: separable convolutions one by one, or two and two
+        beside a shortcut, with gates on the channels (:class:`~skaudio.layers.ResidualBlock`).
+    first_stride : tuple of int, default=(1, 1)
+        Bands and frames that the first convolution steps over.
+    pooling : {"attention", "statistics"}, default="attention"
+        What becomes of the frames: their mean with learned weights, or their mean and deviation
+        with such weights, brought to one scale by batch norm.
 
     See Also
     --------
@@ -84,7 +96,14 @@ class SeparableNet(BaseNetwork):
         "level_norm": ["boolean"],
         "depth_max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "dense_max_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "block": [StrOptions({"plain", "residual"})],
+        "first_stride": [tuple, list],
+        "pooling": [StrOptions({"attention", "statistics"})],
     }
+
+    _added_parameters: ClassVar[dict[str, Any]] = {
+        "block": "plain", "first_stride": (1, 1), "pooling": "attention",
+    }  # fmt: skip
 
     def __init__(
         self,
@@ -94,6 +113,10 @@ class SeparableNet(BaseNetwork):
         level_norm: bool = True,
         depth_max_norm: float | None = 1.0,
         dense_max_norm: float | None = 0.25,
+        *,
+        block: Literal["plain", "residual"] = "plain",
+        first_stride: Sequence[int] = (1, 1),
+        pooling: Literal["attention", "statistics"] = "attention",
     ) -> None:
         self.n_filters = n_filters
         self.kernel_size = kernel_size
@@ -101,12 +124,23 @@ class SeparableNet(BaseNetwork):
         self.level_norm = level_norm
         self.depth_max_norm = depth_max_norm
         self.dense_max_norm = dense_max_norm
+        self.block = block
+        self.first_stride = first_stride
+        self.pooling = pooling
 
     def _build(
         self, n_bands: int, n_outputs: int, n_frames: int | None, n_channels: int
     ) -> nn.Module:
         check_counts("n_filters", self.n_filters)
         return _SeparableModule(self, n_bands, n_outputs, n_channels)
+
+    def _block(self, n_in: int, n_out: int, size: tuple[int, int]) -> nn.Module:
+        """Make a block after the first."""
+        first = SeparableConv2d(n_in, n_out, size, depth_max_norm=self.depth_max_norm)
+        if self.block == "plain":
+            return ConvBlock(first, n_out, dropout=self.dropout)
+        second = SeparableConv2d(n_out, n_out, size, depth_max_norm=self.depth_max_norm)
+        return ResidualBlock(first, second, n_in, n_out, dropout=self.dropout)
 
 
 class _SeparableModule(nn.Module):
@@ -116,24 +150,25 @@ class _SeparableModule(nn.Module):
         super().__init__()
         first, last, bound = net.n_filters[0], net.n_filters[-1], net.depth_max_norm
         sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters) - 1)
-        convs: list[nn.Module] = [nn.Conv2d(n_channels, first, 3, padding=1, bias=False)]
-        convs += [
-            SeparableConv2d(*channels, size, depth_max_norm=bound)
+        (stride,) = check_pairs("first_stride", net.first_stride, 1)
+        conv = nn.Conv2d(n_channels, first, 3, stride=stride, padding=1, bias=False)
+        blocks: list[nn.Module] = [ConvBlock(conv, first, dropout=net.dropout, stride=stride[1])]
+        blocks += [
+            net._block(*channels, size)
             for channels, size in zip(pairwise(net.n_filters), sizes, strict=True)
         ]
-        blocks = [
-            ConvBlock(conv, n_filters, dropout=net.dropout)
-            for conv, n_filters in zip(convs, net.n_filters, strict=True)
-        ]
-        n_left = -(-n_bands // 2 ** len(blocks))
+        n_left = -(-n_bands // (stride[0] * 2 ** len(blocks)))
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels)
-        self.blocks = MaskedBlocks(blocks, strides=[2] * len(blocks))
+        self.blocks = MaskedBlocks(blocks, strides=[2 * stride[1]] + [2] * (len(blocks) - 1))
         self.profile = DepthwiseConv2d(last, 1, (n_left, 1), padding="valid", max_norm=bound)
         self.profile_norm = MaskedBatchNorm2d(last)
-        self.pooling = AttentionPooling(last, n_hidden=_N_SCORE)
+        deviates = net.pooling == "statistics"
+        n_pooled = 2 * last if deviates else last
+        self.pooling = (StatisticsPooling if deviates else AttentionPooling)(last, _N_SCORE)
+        self.pooled_norm = VectorNorm(n_pooled) if deviates else None
         self.dropout = nn.Dropout(net.dropout)
-        self.head = ConstrainedHead(last, n_outputs, max_norm=net.dense_max_norm)
+        self.head = ConstrainedHead(n_pooled, n_outputs, max_norm=net.dense_max_norm)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Map ``(batch, n_channels, n_bands, n_frames)`` to ``(batch, n_outputs)``."""
@@ -141,7 +176,9 @@ class _SeparableModule(nn.Module):
         x = x if self.level_norm is None else self.level_norm(x, mask)
         x, mask = self.blocks(self.input_norm(x, mask), lengths)
         x = self.profile_norm(self.profile(x), mask).relu()  # batch, channel, 1, frame
-        return self.head(self.dropout(self.pooling(x, mask)))
+        pooled = self.pooling(x, mask)
+        pooled = pooled if self.pooled_norm is None else self.pooled_norm(pooled)
+        return self.head(self.dropout(pooled))
 
 
 # A score per position needs few directions; one for each channel would have more weights than

@@ -68,7 +68,7 @@ def test_mixed_rates_are_refused_where_nothing_is_converted(paths, fast_file):
         loader.transform([*paths, fast_file])
 
 
-@pytest.mark.filterwarnings("ignore:4 of 5 files are converted to 16000")
+@pytest.mark.filterwarnings("ignore:4 of 5 clips are converted to 16000")
 def test_rates_are_converted(paths, fast_file):
     clips = AudioLoader().fit_transform([*paths, fast_file])
     assert [len(clip) for clip in clips] == [8000, 16000, 12000, 4000, 16000]
@@ -141,7 +141,7 @@ def mixed(tmp_path):
 
 
 @pytest.mark.parametrize("pad", [False, True])
-@pytest.mark.filterwarnings("ignore:1 of 4 files are converted to 16000")
+@pytest.mark.filterwarnings("ignore:1 of 4 clips are converted to 16000")
 def test_files_of_all_rates_become_waveforms_of_one(mixed, pad):
     clips = AudioLoader(duration=1.0, pad=pad).fit_transform(mixed)
     tone = np.sin(2 * np.pi * 1000 * np.arange(16000) / 16000) / 2
@@ -158,7 +158,7 @@ def test_upsampling_is_warned_of_once_a_call(mixed, n_jobs):
     with pytest.warns(SkaudioWarning) as caught:
         loader.transform(mixed * 30)
     (warning,) = caught
-    message = "60 of 120 files are converted to 44100 Hz from a lower rate, such as "
+    message = "60 of 120 clips are converted to 44100 Hz from a lower rate, such as "
     assert str(warning.message).startswith(f"{message}{mixed[0]} from 8000 Hz")
     loader.transform(mixed[2:])
 
@@ -200,6 +200,30 @@ def test_a_waveform_that_cannot_be_converted_is_named():
     clips = [Waveform(np.ones(100), 48000), Waveform(np.ones(1), 48000)]
     with pytest.raises(AudioFormatError, match="Clip 1: too short, 1 samples at 48000 Hz"):
         AudioLoader(sample_rate=16000).fit_transform(clips)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+@pytest.mark.parametrize("array_rate", [12000, 48000])
+def test_plain_waveforms_have_the_rate_that_is_passed(as_array, array_rate):
+    tones = np.sin(np.arange(2 * 6000, dtype=np.float32).reshape(2, 6000) / 9)
+    X = tones if as_array else [*tones]
+    clips = AudioLoader(array_rate=array_rate, sample_rate=array_rate // 3).fit_transform(X)
+    remembering = [Waveform(tone, array_rate) for tone in tones]
+    expected = AudioLoader(sample_rate=array_rate // 3).fit_transform(remembering)
+    np.testing.assert_array_equal(clips, np.stack(expected))
+    assert clips[0].sample_rate == array_rate // 3
+    assert isinstance(clips, np.ndarray) == as_array
+    assert AudioLoader(sample_rate=None, array_rate=array_rate).fit(X).sample_rate_ == array_rate
+
+
+def test_plain_waveforms_of_a_low_rate_draw_one_warning():
+    X = [np.ones(800), Waveform(np.ones(800), 16000), np.ones(80)]
+    loader = AudioLoader(array_rate=8000).fit(X)
+    message = "2 of 2 clips are converted to 16000 Hz from a lower rate, such as .*clip 0.* 8000 Hz"
+    with pytest.warns(SkaudioWarning, match=message) as caught:
+        clips = loader.transform(X)
+    assert len(caught) == 1
+    assert [len(clip) for clip in clips] == [1600, 800, 160]
 
 
 def test_plain_waveforms_are_taken_at_the_rate_of_the_loader():

@@ -210,8 +210,8 @@ def test_upsampling_is_warned_of_once():
         warn_of_upsampling(paths, [48000, 11025, 44100, 8000], 48000)
     (warning,) = caught
     assert str(warning.message) == (
-        "2 of 4 files are converted to 48000 Hz from a lower rate, such as b.wav from 11025 Hz: "
-        "their bands above 5512.5 Hz are empty. Set sample_rate to the lowest rate of the files, "
+        "2 of 4 clips are converted to 48000 Hz from a lower rate, such as b.wav from 11025 Hz: "
+        "their bands above 5512.5 Hz are empty. Set sample_rate to the lowest rate of the clips, "
         "here 8000, in all steps, or lower fmax."
     )
 

@@ -2,6 +2,7 @@
 
 import pickle
 
+import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
@@ -10,28 +11,60 @@ from skaudio.augmentation import (
     AdditiveNoise,
     Augmentation,
     Chain,
+    FeatureNoise,
     FrequencyMask,
     Gain,
+    PitchShift,
+    RandomFilter,
+    RecordedNoise,
+    Reverberation,
     SpeedChange,
     TimeMask,
     TimeShift,
+    VocalTractWarp,
     make_chain,
+    make_one_of,
 )
 
 RATE = 100
+
+
+def names(cases):
+    return [
+        f"{i}-{type(augmentation).__name__}-{domain}"
+        for i, (augmentation, domain) in enumerate(cases)
+    ]
+
+
+RNG = np.random.default_rng(0)
+NOISES = [RNG.normal(size=500), RNG.normal(size=70)]
+ROOMS = [RNG.normal(size=size) * 0.8 ** np.arange(size) for size in range(5, 35)]
 WAVEFORM = [
     Gain(),
     AdditiveNoise(),
     AdditiveNoise(color="pink"),
     TimeShift(),
     TimeShift(fill="roll"),
-    SpeedChange(),
+    PitchShift(),
+    RandomFilter(),
+    RecordedNoise(NOISES),
+    Reverberation(ROOMS),
 ]
-FEATURE = [TimeMask(max_width=0.5), FrequencyMask(max_width=0.5)]
-CASES = [(a, "waveform") for a in WAVEFORM] + [(a, "feature") for a in FEATURE]
-CASES += [(make_chain(*WAVEFORM, *FEATURE), domain) for domain in ("waveform", "feature")]
+FEATURE = [
+    TimeMask(max_width=0.5), FrequencyMask(max_width=0.5), VocalTractWarp(), FeatureNoise(),
+]  # fmt: skip
+SINGLE = [(a, "waveform") for a in [*WAVEFORM, SpeedChange()]] + [(a, "feature") for a in FEATURE]
+BOTH = [
+    make_chain(*WAVEFORM, SpeedChange(), *FEATURE),
+    make_one_of(*WAVEFORM, SpeedChange(), *FEATURE),
+    make_one_of(make_chain(SpeedChange(), Gain()), PitchShift(), *FEATURE),
+    make_chain(make_one_of(Gain(), SpeedChange()), make_one_of(*FEATURE), TimeShift()),
+]
+CASES = SINGLE + [(a, domain) for a in BOTH for domain in ("waveform", "feature")]
+KEEPING = [case for case in CASES if "SpeedChange" not in repr(case[0]) or case[1] == "feature"]
 
-every = pytest.mark.parametrize(("augmentation", "domain"), CASES, ids=str)
+every = pytest.mark.parametrize(("augmentation", "domain"), CASES, ids=names(CASES))
+every_keeping = pytest.mark.parametrize(("augmentation", "domain"), KEEPING, ids=names(KEEPING))
 
 
 def batch(domain, n_clips=6, dtype=torch.float32, n_frames=200):
@@ -39,23 +72,30 @@ def batch(domain, n_clips=6, dtype=torch.float32, n_frames=200):
     return torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
 
 
-def apply(augmentation, x, domain, seed=0, **options):
+def apply_pair(augmentation, x, domain, seed=0, lengths=None):
+    """Return the changed batch and its lengths; those given, or None, if they do not change."""
     generator = torch.Generator().manual_seed(seed)
-    return augmentation.apply(x, generator, domain=domain, sample_rate=RATE, **options)
+    options = {"domain": domain, "sample_rate": RATE, "lengths": lengths}
+    changed = augmentation.apply(x, generator, **options)
+    return changed if isinstance(changed, tuple) else (changed, lengths)
+
+
+def apply(augmentation, x, domain, seed=0, lengths=None):
+    return apply_pair(augmentation, x, domain, seed, lengths)[0]
 
 
 @every
 class TestEveryAugmentation:
-    def test_keeps_shape_and_dtype_and_its_input(self, augmentation, domain):
+    def test_keeps_dtype_and_its_input(self, augmentation, domain):
         for dtype in (torch.float32, torch.float64, torch.bfloat16):
             x = batch(domain, dtype=dtype)
             before = x.clone()
             changed = apply(augmentation, x, domain)
-            assert changed.shape == x.shape
+            assert changed.shape[:-1] == x.shape[:-1]
             assert changed.dtype == dtype
             assert changed.isfinite().all()
             assert torch.equal(x, before)
-            assert not torch.equal(changed, x)
+            assert changed.shape != x.shape or not torch.equal(changed, x)
 
     def test_same_generator_state_same_result(self, augmentation, domain):
         x = batch(domain)
@@ -83,24 +123,19 @@ class TestEveryAugmentation:
         changed = apply(augmentation, x, domain)[0]
         torch.testing.assert_close(apply(augmentation, others, domain)[0], changed)
 
-    def test_padding_is_left_as_it_is(self, augmentation, domain):
-        x = batch(domain)
-        lengths = torch.tensor([200, 150, 100, 7, 1, 0])
-        padding = torch.arange(200) >= lengths.view(-1, *[1] * (x.ndim - 1))
-        changed = apply(augmentation, x, domain, lengths=lengths)
-        assert changed.isfinite().all()
-        assert torch.equal(changed.where(padding, 0), x.where(padding, 0))
-        assert not torch.equal(changed, x)
-
     def test_padding_is_not_looked_at(self, augmentation, domain):
         x = batch(domain)
         lengths = torch.tensor([200, 150, 100, 7, 1, 0])
         real = torch.arange(200) < lengths.view(-1, *[1] * (x.ndim - 1))
-        changed = [
-            apply(augmentation, x.where(real, fill), domain, lengths=lengths).where(real, 0)
+        results = [
+            apply_pair(augmentation, x.where(real, fill), domain, lengths=lengths)
             for fill in (0, 1e6)
         ]
-        assert torch.equal(*changed)
+        for changed, ends in results:
+            real = torch.arange(changed.shape[-1]) < ends.view(-1, *[1] * (x.ndim - 1))
+            changed.mul_(real)
+        assert torch.equal(results[0][0], results[1][0])
+        assert torch.equal(results[0][1], results[1][1])
 
     def test_full_lengths_are_no_lengths(self, augmentation, domain):
         x = batch(domain)
@@ -131,7 +166,26 @@ class TestEveryAugmentation:
         torch.testing.assert_close(on_gpu.cpu(), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize(("augmentation", "domain"), CASES[:-2], ids=str)
+@every_keeping
+class TestEveryAugmentationThatKeepsLengths:
+    def test_keeps_shape(self, augmentation, domain):
+        x = batch(domain)
+        generator = torch.Generator().manual_seed(0)
+        changed = augmentation.apply(x, generator, domain=domain, sample_rate=RATE)
+        assert isinstance(changed, torch.Tensor)
+        assert changed.shape == x.shape
+
+    def test_padding_is_left_as_it_is(self, augmentation, domain):
+        x = batch(domain)
+        lengths = torch.tensor([200, 150, 100, 7, 1, 0])
+        padding = torch.arange(200) >= lengths.view(-1, *[1] * (x.ndim - 1))
+        changed = apply(augmentation, x, domain, lengths=lengths)
+        assert changed.isfinite().all()
+        assert torch.equal(changed.where(padding, 0), x.where(padding, 0))
+        assert not torch.equal(changed, x)
+
+
+@pytest.mark.parametrize(("augmentation", "domain"), SINGLE, ids=names(SINGLE))
 class TestEverySingleAugmentation:
     def test_probability(self, augmentation, domain):
         x = batch(domain, n_clips=400)
@@ -140,8 +194,10 @@ class TestEverySingleAugmentation:
         touched = []
         for probability in (0.3, 1.0):
             often = clone(augmentation).set_params(probability=probability)
-            changed = (apply(often, x, domain) != x).flatten(1).any(1)
-            touched.append(changed.float().mean().item())
+            changed, lengths = apply_pair(often, x, domain, lengths=torch.full((400,), 200))
+            size = min(200, changed.shape[-1])
+            differs = (changed[..., :size] != x[..., :size]).flatten(1).any(1)
+            touched.append((differs | (lengths != 200)).float().mean().item())
         # A mask of no width leaves a clip as it is.
         assert touched[1] > 0.75
         assert 0.2 < touched[0] / touched[1] < 0.4
@@ -175,12 +231,30 @@ class TestEverySingleAugmentation:
         (TimeShift(max_shift=0), "'max_shift' parameter of TimeShift .* Got 0"),
         (TimeShift(fill="mirror"), "'fill' parameter of TimeShift .*'mirror'"),
         (SpeedChange(factors=(0, 1)), r"'factors' parameter of SpeedChange .* Got \(0, 1\)"),
+        (PitchShift(semitones=(0, 25)), r"'semitones' parameter of PitchShift .* Got \(0, 25\)"),
+        (RandomFilter(gain_db=0), "'gain_db' parameter of RandomFilter .* Got 0"),
+        (RandomFilter(n_points=1), "'n_points' parameter of RandomFilter .* Got 1"),
+        (RecordedNoise([]), r"RecordedNoise: recordings is \[\], but expected a list"),
+        (RecordedNoise(np.ones(3)), "RecordedNoise: recordings is array"),
+        (RecordedNoise(NOISES, (5, 1)), r"'snr_db' parameter of RecordedNoise .* Got \(5, 1\)"),
+        (Reverberation([np.ones((2, 3))]), r"responses\[0\] has the shape \(2, 3\), but expected"),
+        (Reverberation([[1.0], []]), r"responses\[1\] has the shape \(0,\)"),
+        (Reverberation([[1.0, np.nan]]), r"responses\[0\] has values that are NaN or infinite"),
+        (make_one_of(Gain(), probability=2), "'probability' parameter of OneOf .* Got 2"),
     ],
     ids=str,
 )
 def test_waveform_parameters(augmentation, message):
     with pytest.raises(ValueError, match=message):
         apply(augmentation, batch("waveform"), "waveform")
+
+
+@pytest.mark.parametrize(
+    "augmentation", [TimeShift(), PitchShift(), RandomFilter()], ids=lambda a: type(a).__name__
+)
+def test_sample_rate_is_needed(augmentation):
+    with pytest.raises(ValueError, match=f"{type(augmentation).__name__}: .* Pass sample_rate to"):
+        augmentation.apply(batch("waveform"), torch.Generator(), domain="waveform")
 
 
 @pytest.mark.parametrize("mask", [TimeMask, FrequencyMask])

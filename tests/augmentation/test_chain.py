@@ -4,7 +4,18 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from skaudio.augmentation import AdditiveNoise, Chain, FrequencyMask, Gain, TimeMask, make_chain
+from skaudio.augmentation import (
+    AdditiveNoise,
+    Chain,
+    FrequencyMask,
+    Gain,
+    OneOf,
+    SpeedChange,
+    TimeMask,
+    TimeShift,
+    make_chain,
+    make_one_of,
+)
 
 
 @pytest.fixture
@@ -59,9 +70,24 @@ def test_nested_parameters_are_those_of_a_pipeline(chain):
         chain.set_params(loudness__snr_db=1)
 
 
+def test_lengths_are_passed_on_from_step_to_step():
+    x = torch.zeros(2, 100)
+    x[:, 50] = 1
+    chain = make_chain(SpeedChange((0.5, 0.5)), TimeShift(5.0, fill="roll"), SpeedChange((2, 2)))
+    generator = torch.Generator().manual_seed(0)
+    lengths = torch.tensor([100, 60])
+    changed, ends = chain.apply(x, generator, domain="waveform", sample_rate=10, lengths=lengths)
+    assert ends.tolist() == [100, 60]
+    # Twice as long, a clip was rolled by its own new length: nothing of it left the clip.
+    energy = changed.abs() > 0.2
+    assert (energy.float() * torch.arange(100)).argmax(1).lt(ends).all()
+    assert energy.any(1).all()
+
+
 def test_names_are_those_of_make_pipeline():
     steps = [Gain(), TimeMask(), Gain(), make_chain(Gain())]
     assert make_chain(*steps).steps == make_pipeline(*steps).steps
+    assert make_one_of(*steps).steps == make_pipeline(*steps).steps
 
 
 def test_a_list_becomes_a_chain_with_a_star():
@@ -73,8 +99,9 @@ def test_a_list_becomes_a_chain_with_a_star():
 
 @pytest.mark.parametrize("wrong", [Gain, StandardScaler(), [Gain()], None, "passthrough"], ids=str)
 def test_what_is_chained_must_be_an_augmentation(wrong):
-    with pytest.raises(TypeError, match=r"Augmentation 2 of 2 is .*, but expected an object with"):
-        make_chain(TimeMask(), wrong)
+    for make in (make_chain, make_one_of):
+        with pytest.raises(TypeError, match=r"Augmentation 2 of 2 is .*, but expected an object"):
+            make(TimeMask(), wrong)
 
 
 def test_clone_is_deep(chain):
@@ -134,3 +161,55 @@ def test_steps_must_be_named_augmentations(steps):
 def test_names_must_work_as_parameters(names, message):
     with pytest.raises(ValueError, match=message):
         apply(Chain([(name, Gain()) for name in names]), torch.ones(1, 5))
+
+
+class TestOneOf:
+    def test_each_clip_gets_one_of_them(self):
+        steps = [Gain((20, 20)), Gain((40, 40)), Gain((60, 60))]
+        gains = apply(make_one_of(*steps), torch.ones(900, 1))
+        values, counts = gains.unique(return_counts=True)
+        torch.testing.assert_close(values, torch.tensor([10.0, 100.0, 1000.0]))
+        assert (counts > 230).all()
+
+    def test_probability(self):
+        some = make_one_of(Gain((20, 20)), Gain((40, 40)), probability=0.3)
+        changed = apply(some, torch.ones(1000, 1)) != 1
+        assert 0.24 < changed.float().mean() < 0.36
+        x = torch.ones(5, 1)
+        assert torch.equal(apply(some.set_params(probability=0), x), x)
+
+    def test_probabilities_of_steps_count_too(self):
+        half = make_one_of(Gain((20, 20), probability=0.5), Gain((20, 20), probability=0.5))
+        changed = apply(half, torch.ones(1000, 1)) != 1
+        assert 0.44 < changed.float().mean() < 0.56
+
+    def test_steps_of_the_other_domain_do_not_take_part(self):
+        mixed = make_one_of(Gain((20, 20)), TimeMask(), FrequencyMask())
+        assert mixed.domains == {"waveform", "feature"}
+        assert (apply(mixed, torch.ones(50, 1)) == 10).all()
+        x = torch.ones(2, 3)
+        assert apply(make_one_of(TimeMask()), x) is x
+        assert apply(make_one_of(), x) is x
+
+    def test_lengths_are_those_of_the_step(self):
+        one = make_one_of(SpeedChange((2, 2)), SpeedChange((0.5, 0.5)), Gain((20, 20)))
+        changed, ends = apply(one, torch.ones(100, 40))
+        assert sorted(ends.unique().tolist()) == [20, 40, 80]
+        assert changed.shape == (100, 80)
+        assert (changed[ends == 40][:, :40] == 10).all()
+        for end in (20, 40):
+            assert (changed[ends == end][:, end:] == 0).all()
+
+    def test_the_longest_clip_sets_the_size(self):
+        changed, ends = apply(make_one_of(SpeedChange((2, 2))), torch.ones(3, 40))
+        assert changed.shape == (3, 20)
+        assert ends.tolist() == [20] * 3
+
+    def test_a_step_can_be_left_out_and_reached(self):
+        one = OneOf([("a", Gain((20, 20))), ("b", Gain((40, 40)))])
+        one.set_params(b="passthrough", a__gain_db=(60, 60))
+        assert (apply(one, torch.ones(20, 1)) == 1000).all()
+
+    def test_steps_must_be_named_augmentations(self):
+        with pytest.raises(ValueError, match=r"OneOf: steps is .* expected a list of \(name, augm"):
+            apply(OneOf([Gain()]), torch.ones(1, 5))

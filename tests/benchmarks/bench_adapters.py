@@ -1,4 +1,7 @@
-"""A training step of AdapterResNet with adapters, and with a frozen trunk, beside one without."""
+"""Training steps of AdapterResNet beside one without adapters, on features computed before.
+
+With adapters; with a frozen trunk; with log-mel features computed within the step.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,35 @@ import torch
 from _timing import compare
 from torch import nn
 
+from skaudio.features import LogMelSpectrogram
+from skaudio.layers import LogMel
 from skaudio.networks import AdapterResNet
 
 N_CLIPS, N_BANDS, N_FRAMES = 8, 128, 61
 """Two seconds at 16 kHz, a hop of 512 and frames of 1024 samples."""
 
 
-def training_step(n_outputs, device, *, frozen_trunk=False):
+def training_step(n_outputs, device, *, frozen_trunk=False, waveforms=False):
     """Forward, backward and optimiser's step of a network of 32 filters."""
     torch.manual_seed(0)
     module = AdapterResNet().build(N_BANDS, n_outputs).to(device)
     module.trunk.requires_grad_(not frozen_trunk)
     trained = [weight for weight in module.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-3, momentum=0.9)
-    x = torch.randn(N_CLIPS, 1, N_BANDS, N_FRAMES, device=device)
+    features = nn.Identity()
+    if waveforms:
+        x = 0.1 * torch.randn(N_CLIPS, 32_000, device=device)
+        emonet = LogMelSpectrogram(
+            n_fft=1024, hop_length=512, center=False, n_mels=N_BANDS, log="ln"
+        )
+        features = LogMel(**emonet.layer_arguments()).to(device)
+    else:
+        x = torch.randn(N_CLIPS, N_BANDS, N_FRAMES, device=device)
     target = torch.arange(N_CLIPS, device=device) % 7
 
     def step():
         optimizer.zero_grad(set_to_none=True)
-        logits, named = module(x)
+        logits, named = module(features(x).unsqueeze(1))
         (nn.functional.cross_entropy(logits, target) + named["l2_loss"]).backward()
         optimizer.step()
         if device == "cuda":
@@ -47,6 +60,7 @@ def main():
         "without adapters": training_step(7, given.device),
         "with adapters": training_step((7,), given.device),
         "with adapters, trunk frozen": training_step((7,), given.device, frozen_trunk=True),
+        "log-mel inside": training_step(7, given.device, waveforms=True),
     }
     clock = time.process_time if given.device == "cpu" else time.perf_counter
     seconds = compare(steps, repeats=given.repeats, clock=clock)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import expit, softmax
 from sklearn.base import clone
 from sklearn.metrics import log_loss, recall_score
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -67,6 +68,35 @@ def test_probabilities_sum_to_one_and_agree_with_predict(tiny, features):
     np.testing.assert_allclose(proba.sum(axis=1), 1, rtol=1e-6)
     np.testing.assert_array_equal(model.classes_[proba.argmax(axis=1)], model.predict(X))
     np.testing.assert_allclose(np.exp(model.predict_log_proba(X)), proba, rtol=1e-5)
+
+
+def test_logits_of_three_classes_are_columns(tiny, features):
+    X, y = features
+    model = classifier(tiny, max_epochs=1).fit(X, y)
+    logits = model.decision_function(X)
+    assert logits.dtype == np.float32
+    np.testing.assert_allclose(softmax(logits, axis=1), model.predict_proba(X), rtol=1e-5)
+    np.testing.assert_array_equal(model.classes_[logits.argmax(axis=1)], model.predict(X))
+
+
+def test_logits_of_two_classes_are_their_difference(tiny, features):
+    X, y = features
+    X, y = X[y != "cow"], y[y != "cow"]
+    model = classifier(tiny, max_epochs=1).fit(X, y)
+    difference = model.decision_function(X)
+    assert difference.shape == (len(X),)
+    np.testing.assert_allclose(expit(difference), model.predict_proba(X)[:, 1], rtol=1e-5)
+    np.testing.assert_array_equal(model.classes_[(difference > 0).astype(int)], model.predict(X))
+
+
+def test_logits_are_averaged_over_crops():
+    X = np.random.default_rng(0).normal(size=(8, 800)).astype(np.float32)
+    model = classifier(
+        MTSNet(n_filters=(4,)), frontend=LogMelSpectrogram(sample_rate=8000, n_mels=8),
+        crop=0.05, crop_aggregation="mean", max_epochs=1,
+    ).fit(X, list("abcd" * 2))  # fmt: skip
+    halves = [model.decision_function([*X[:, half]]) for half in (slice(400), slice(400, 800))]
+    np.testing.assert_allclose(model.decision_function(X), np.mean(halves, axis=0), atol=1e-5)
 
 
 class Certain(nn.Module):

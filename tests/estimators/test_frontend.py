@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
@@ -15,7 +16,14 @@ from sklearn.utils import Bunch
 from skorch.callbacks import Callback
 
 from skaudio.audio import AudioLoader
-from skaudio.augmentation import AdditiveNoise, TimeMask, make_chain
+from skaudio.augmentation import (
+    AdditiveNoise,
+    FrequencyMask,
+    SpeedChange,
+    TimeMask,
+    make_chain,
+    preset,
+)
 from skaudio.datasets import make_tones
 from skaudio.estimators import AudioClassifier, _data
 from skaudio.estimators._data import FileClips
@@ -27,6 +35,7 @@ from skaudio.features import (
     StackedFeatures,
     VoiceDescriptors,
 )
+from skaudio.networks import MTSNet
 
 RATE = 4000
 
@@ -168,7 +177,7 @@ def test_files_are_converted_to_the_front_ends_rate(tiny, mixed, rate, crop, agg
 def warnings_of_low_rates(rate):
     if rate <= min(RATES):
         return contextlib.nullcontext()
-    return pytest.warns(SkaudioWarning, match=f"4 of 16 files are converted to {rate} Hz .* 8000")
+    return pytest.warns(SkaudioWarning, match=f"4 of 16 clips are converted to {rate} Hz .* 8000")
 
 
 @pytest.mark.parametrize("crop", [0.01, 0.1, 0.5])
@@ -187,7 +196,7 @@ def test_one_warning_per_call_of_files_at_a_lower_rate(tiny, mixed):
     paths, y = mixed
     model = classifier(tiny, LogMelSpectrogram(sample_rate=16000))
     for call in (lambda: model.fit(paths, y), lambda: model.predict(paths)):
-        with pytest.warns(SkaudioWarning, match="4 of 16 files are converted") as caught:
+        with pytest.warns(SkaudioWarning, match="4 of 16 clips are converted") as caught:
             call()
         assert len(caught) == 1
 
@@ -262,6 +271,85 @@ def test_paths_beside_arrays(tiny, tones, files):
 def test_waveform_augmentation_without_waveforms(tiny, features):
     with pytest.raises(ValueError, match="changes waveforms, but without a frontend"):
         classifier(tiny, augmentation=AdditiveNoise()).fit(*features)
+
+
+@pytest.mark.parametrize("name", ["voice", "sound"])
+def test_a_word_is_a_chain(tiny, tones, name):
+    X, y = tones.data, tones.target
+    word = classifier(tiny, log_mel(), augmentation=name).fit(X, y)
+    chain = classifier(tiny, log_mel(), augmentation=preset(name)).fit(X, y)
+    plain = classifier(tiny, log_mel()).fit(X, y)
+    np.testing.assert_array_equal(word.predict_proba(X), chain.predict_proba(X))
+    assert not np.array_equal(word.predict_proba(X), plain.predict_proba(X))
+
+
+def test_of_a_word_features_get_their_own_steps_alone(tiny, features):
+    X, y = features
+    word = classifier(tiny, augmentation="voice").fit(X, y)
+    masks = classifier(tiny, augmentation=[TimeMask(), FrequencyMask()]).fit(X, y)
+    np.testing.assert_array_equal(word.predict_proba(X), masks.predict_proba(X))
+
+
+def test_an_unknown_word(tiny, features):
+    with pytest.raises(ValueError, match="'augmentation' parameter .* 'speech'"):
+        classifier(tiny, augmentation="speech").fit(*features)
+
+
+class Seen(torch.nn.Module):
+    """A network that remembers the shapes and lengths that reached it."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner, self.shapes, self.lengths = inner, [], []
+
+    def forward(self, x, lengths=None):
+        self.shapes.append(x.shape)
+        self.lengths.append(lengths)
+        return self.inner(x, lengths)
+
+
+@pytest.mark.parametrize("crop", [None, 0.15])
+def test_new_lengths_reach_the_network(tones, crop):
+    seen = Seen(MTSNet(n_filters=(4,), tempo_factors=()).build(n_bands=12, n_outputs=3))
+    speed = SpeedChange((0.5, 0.5))
+    model = classifier(seen, log_mel(), augmentation=speed, crop=crop, max_epochs=1)
+    model.fit(tones.data, tones.target)
+    network = model.net_.module_.network
+    frontend = model.net_.module_.frontend
+    samples = [2 * round(crop * RATE)] if crop else [2 * len(clip) for clip in tones.data]
+    expected = sorted(frontend.n_frames(np.array(samples)).tolist())
+    found = sorted(n for lengths in network.lengths for n in lengths.tolist())
+    assert found == (expected * len(found) if crop else expected)
+    for shape, lengths in zip(network.shapes, network.lengths, strict=True):
+        assert shape[-1] == lengths.max()
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_network_of_one_length_gets_all_clips_in_it(tones, factor):
+    network = MTSNet(n_filters=(4,), tempo_factors=(), pooling="flatten")
+    model = classifier(
+        network, log_mel(), augmentation=SpeedChange((factor, factor)), crop=0.15, max_epochs=2
+    )
+    assert model.fit(tones.data, tones.target).predict(tones.data).shape == tones.target.shape
+
+
+@pytest.mark.parametrize("factor", [0.5, 2.0])
+def test_a_network_that_knows_no_lengths_gets_clips_as_long_as_they_were(tones, factor):
+    shapes = []
+
+    class Plain(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = torch.nn.Linear(12, 3)
+
+        def forward(self, x):
+            shapes.append(x.shape[-1])
+            return self.linear(x.mean((1, 3)))
+
+    speed = SpeedChange((factor, factor))
+    model = classifier(Plain(), log_mel(), augmentation=speed, crop=0.15, max_epochs=1)
+    model.fit(tones.data, tones.target)
+    assert set(shapes) == {model.net_.module_.frontend.n_frames(round(0.15 * RATE))}
 
 
 def test_pcm_samples_are_refused(tiny, tones):

@@ -250,7 +250,8 @@ def test_a_loss_goes_on_learning(tiny, features):
     assert len({round(scale, 6) for scale in scales}) == 4
     assert model.loss.scale == 1
     model.set_params(loss="focal").partial_fit(*features)
-    assert len(model.net_.optimizer_.param_groups[0]["params"]) == len(
+    groups = model.net_.optimizer_.param_groups
+    assert sum(len(group["params"]) for group in groups) == len(
         list(model.net_.module_.parameters())
     )
 

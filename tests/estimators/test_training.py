@@ -11,7 +11,9 @@ from skorch.callbacks import Callback, TensorBoard
 
 from skaudio.augmentation import TimeMask
 from skaudio.estimators import AudioClassifier, AudioRegressor
+from skaudio.estimators._batches import count_epochs, count_rounds
 from skaudio.estimators._optimization import cosine, count_plateaus, one_cycle
+from skaudio.exceptions import StopTraining
 from skaudio.features import BandScaler
 from skaudio.networks import MTSNet
 
@@ -38,10 +40,65 @@ def test_every_optimiser_learns(tiny, features, optimizer):
 
 
 def test_weight_decay_reaches_the_optimiser(tiny, features):
-    for optimizer in ("sgd", torch.optim.NAdam):
+    for optimizer in ("adamw", "adam", "sgd", "rmsprop", "adadelta", torch.optim.AdamW):
         model = classifier(tiny, optimizer=optimizer, weight_decay=0.25, max_epochs=1)
         groups = model.fit(*features).net_.optimizer_.param_groups
-        assert {group["weight_decay"] for group in groups} == {0.25}
+        decays = {p: group["weight_decay"] for group in groups for p in group["params"]}
+        assert len(decays) == len(list(model.net_.module_.parameters()))
+        for weight in model.net_.module_.parameters():
+            assert decays[weight] == (0.25 if weight.ndim > 1 else 0)
+
+
+@pytest.mark.parametrize(
+    ("n_clips", "batch_size", "n_epochs"),
+    [(480, 32, 134), (480, 8, 34), (48, 32, 150), (20_000, 32, 10), (1, 32, 150)],
+)
+def test_epochs_that_2000_steps_take(n_clips, batch_size, n_epochs):
+    n_rounds = count_rounds([n_clips], batch_size)
+    assert count_epochs(n_rounds, staged=False) == n_epochs
+    assert count_epochs(n_rounds, staged=True) == 1000
+
+
+def test_epochs_left_open_are_fixed_before_the_training(tiny, features):
+    model = classifier(tiny, max_epochs=None, batch_size=32).fit(*features)
+    numbered = classifier(tiny, max_epochs=150, batch_size=32).fit(*features)
+    assert len(model.history_) == 150
+    assert model.max_epochs is None
+    # The schedule knows the end from the beginning.
+    np.testing.assert_array_equal(model.history_["lr"], numbered.history_["lr"])
+    assert model.history_["lr"].iloc[-1] < 1e-3 * model.lr
+    np.testing.assert_array_equal(
+        model.predict_proba(features[0]), numbered.predict_proba(features[0])
+    )
+
+
+def test_further_training_is_one_epoch_however_many_are_left_open(tiny, features):
+    model = classifier(tiny, max_epochs=None).partial_fit(*features).partial_fit(*features)
+    assert len(model.history_) == 2
+
+
+def test_epochs_are_counted_without_the_clips_held_back(tiny, features):
+    settings = {"batch_size": 1, "early_stopping": True, "validation_fraction": 0.5}
+    stop = Stop()
+    classifier(tiny, max_epochs=None, callbacks=[stop], **settings).fit(*features)
+    assert stop.n_epochs == -(-2000 // 24)
+
+
+class Stop(Callback):
+    """Ends a training at once, and notes for how many epochs its schedule was made."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.n_epochs = dict(net.callbacks_)["skaudio_lr_schedule"].n_epochs
+        raise StopTraining
+
+
+def test_norms_and_biases_do_not_decay(tiny, features):
+    still = classifier(tiny, lr=1e-3, lr_schedule=None, weight_decay=100.0, max_epochs=4)
+    free = still.fit(*features).net_.module_.network
+    # Kernels shrink by lr * weight_decay = 10% in each step, norms move by about lr.
+    kernel = free.blocks[0].conv.weight
+    assert kernel.abs().max() < 0.1
+    assert (free.blocks[0].norm.weight - 1).abs().max() < 0.05
 
 
 def test_cosine_falls_to_zero(tiny, features):

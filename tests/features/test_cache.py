@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from skaudio.audio import AudioLoader
+from skaudio.audio import AudioLoader, Waveform
 from skaudio.exceptions import AudioFormatError, SampleRateError, SkaudioWarning
 from skaudio.features import (
     MFCC,
@@ -33,6 +33,21 @@ from skaudio.features import (
 )
 
 RATE = 8000
+
+
+class Unchanged(TransformerMixin, BaseEstimator):
+    """Return what it is given."""
+
+    def fit(self, X, y=None):
+        return self
+
+    def transform(self, X):
+        return X
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        return tags
 
 
 class Spell(TransformerMixin, BaseEstimator):
@@ -147,14 +162,46 @@ class TestWhatItGives:
             computed = clone(cache).fit_transform(recorded)
         pd.testing.assert_frame_equal(computed, table)
 
-    def test_waveforms_pass_through(self, recorded, location):
+    @pytest.mark.parametrize("form", [np.stack, list], ids=["array", "list"])
+    def test_waveforms_are_known_by_their_samples(self, recorded, location, form):
+        steps = make_pipeline(
+            AudioLoader(sample_rate=RATE, duration=0.2), LogMelSpectrogram(sample_rate=RATE)
+        )
+        waveforms = form([np.asarray(clip) for clip in steps[0].fit_transform(recorded)])
+        expected = steps.fit_transform(waveforms)
+        cache = FeatureCache(steps, location).fit(waveforms)
+        for _ in ("computed", "read"):
+            assert_same(cache.transform(waveforms), expected)
+            assert len(entries(location)) == len(recorded)
+        for other_form in (list, np.stack):
+            clips = other_form(list(waveforms)[:2])
+            assert_same(cache.transform(clips), steps.transform(clips))
+        assert len(entries(location)) == len(recorded)
+        louder = [2 * clip for clip in waveforms]
+        assert_same(cache.transform(louder), steps.transform(louder))
+        assert len(entries(location)) == 2 * len(recorded)
+
+    def test_equal_samples_at_other_rates_are_other_clips(self, location):
+        samples = np.sin(np.arange(4000) / 3).astype(np.float32)
+        clips = [Waveform(samples, RATE), Waveform(samples, 2 * RATE), samples]
+        steps = make_pipeline(AudioLoader(sample_rate=RATE), LogMelSpectrogram(sample_rate=RATE))
+        expected = steps.fit_transform(clips)
+        cache = FeatureCache(steps, location)
+        for _ in ("computed", "read"):
+            assert_same(cache.fit_transform(clips), expected)
+
+    def test_clips_of_other_transformers_pass_through(self, location):
+        cache = FeatureCache(Unchanged(), location).fit(np.eye(2))
+        np.testing.assert_array_equal(cache.transform(np.eye(3)), np.eye(3))
+        assert not entries(location)
+
+    def test_files_and_waveforms_give_the_same(self, recorded, location):
         steps = make_pipeline(AudioLoader(sample_rate=RATE), LogMelSpectrogram(sample_rate=RATE))
         waveforms = AudioLoader(sample_rate=RATE).fit_transform(recorded)
         same_length = np.stack(waveforms[:3])
         expected = steps.fit_transform(same_length)
         fitted_on_waveforms = FeatureCache(steps, location).fit(same_length)
         assert_same(fitted_on_waveforms.transform(same_length), expected)
-        assert not entries(location)
         fitted_on_files = FeatureCache(steps, location).fit(recorded)
         assert_same(fitted_on_files.transform(same_length), expected)
         assert_same(fitted_on_files.transform(waveforms[:3]), list(expected))
@@ -408,7 +455,7 @@ class TestSampleRates:
         paths = [str(tmp_path / f"{i}.wav") for i in range(50)]
         for path in paths:
             soundfile.write(path, np.full(400, 0.1), 8000)
-        with pytest.warns(SkaudioWarning, match="50 of 50 files are converted") as caught:
+        with pytest.warns(SkaudioWarning, match="50 of 50 clips are converted") as caught:
             FeatureCache(AudioLoader(), location).fit(paths).transform(paths)
         assert len(caught) == 1
         assert caught[0].filename == __file__
@@ -657,13 +704,10 @@ class TestManyProcesses:
 
 @parametrize_with_checks(
     [
-        FeatureCache(LogMelSpectrogram(sample_rate=RATE), "never_written"),
-        FeatureCache(make_pipeline(AudioLoader(), LogMelSpectrogram()), "never_written"),
+        FeatureCache(LogMelSpectrogram(sample_rate=RATE), "features"),
+        FeatureCache(make_pipeline(AudioLoader(), LogMelSpectrogram()), "features"),
     ]
 )
-def test_scikit_learns_checks(estimator, check):
+def test_scikit_learns_checks(estimator, check, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     check(estimator)
-
-
-def test_never_written_by_the_checks():
-    assert not Path("never_written").exists()

@@ -51,6 +51,21 @@ def test_without_padding_the_blocks_are_a_sequence():
     torch.testing.assert_close(layer(x, torch.tensor([13, 13]))[0], expected)
 
 
+def test_a_convolution_may_step_over_frames():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(1, 4, 5, stride=(2, 3), padding=2)
+    layer = MaskedBlocks([ConvBlock(conv, 4, (1, 2), stride=3)], strides=[6])
+    x, lengths = torch.randn(7, 1, 8, 25), torch.tensor([1, 3, 4, 6, 7, 24, 25])
+    layer(x, lengths)  # the norm sees a batch
+    layer.eval()
+    y, mask = layer(x, lengths)
+    assert mask.sum(3).flatten().tolist() == [1, 1, 1, 1, 2, 4, 5]
+    for clip, n in enumerate(lengths.tolist()):
+        alone, _ = layer(x[clip : clip + 1, ..., :n])
+        torch.testing.assert_close(y[clip, ..., : alone.shape[-1]], alone[0])
+        assert not y[clip, ..., alone.shape[-1] :].any()
+
+
 def test_a_block_keeps_incomplete_windows():
     block = ConvBlock(nn.Conv2d(1, 4, 3, padding=1), 4, (2, 3)).eval()
     assert block(torch.randn(2, 1, 5, 7)).shape == (2, 4, 3, 3)

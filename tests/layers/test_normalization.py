@@ -73,7 +73,50 @@ def test_evaluation_is_plain_batch_norm():
     norm, plain = MaskedBatchNorm2d(3), nn.BatchNorm2d(3)
     norm(x, mask)
     plain.load_state_dict(norm.state_dict())
-    assert torch.equal(norm.eval()(x, mask), plain.eval()(x))
+    assert torch.equal(norm.eval()(x), plain.eval()(x))
+    assert torch.equal(norm(x, mask), plain(x) * mask)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_padding_comes_out_as_zero(training):
+    x, mask = ragged()
+    norm = MaskedBatchNorm2d(3).train(training)
+    nn.init.ones_(norm.bias)
+    y = norm(x, mask)
+    assert not y.masked_select(~mask).any()
+    assert y.masked_select(mask).any()
+
+
+def test_padding_gets_no_gradient():
+    x, mask = ragged()
+    x.requires_grad_()
+    MaskedBatchNorm2d(3)(x, mask).square().sum().backward()
+    assert not x.grad.masked_select(~mask).any()
+    assert x.grad.masked_select(mask).any()
+
+
+def test_constant_decibels_stay_finite_and_small():
+    norm = MaskedBatchNorm2d(2)
+    _, mask = ragged()
+    x = torch.full((4, 2, 5, 9), -83.7)
+    assert norm(x, mask).abs().max() < 0.05
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_is_normalised_in_single(dtype):
+    x, mask = ragged()
+    x = x.to(dtype)
+    y = MaskedBatchNorm2d(3)(x, mask)
+    assert y.dtype == dtype
+    expected = MaskedBatchNorm2d(3)(x.float(), mask)
+    torch.testing.assert_close(y.float(), expected, atol=0.02, rtol=0.01)
+
+
+def test_second_derivatives_are_refused():
+    x, mask = ragged()
+    y = MaskedBatchNorm2d(3)(x.requires_grad_(), mask).sum()
+    with pytest.raises(NotImplementedError, match="MaskedBatchNorm2d: asked for a second"):
+        torch.autograd.grad(y, x, create_graph=True)
 
 
 @pytest.mark.parametrize("masked", [False, True])

@@ -45,7 +45,15 @@ def name_of(description):
     return type(description).__name__
 
 
-@pytest.fixture(params=[*DESCRIPTIONS, recipe_network()], ids=name_of)
+RESIDUAL = {"block": "residual", "first_stride": (2, 2), "pooling": "statistics"}
+OPTIONS = [
+    networks.MTSNet((4, 4, 8), n_frame_features=6, head_dropout=0.3, **RESIDUAL),
+    networks.MTSNet((4, 8), (3, 3), (), n_hidden=5, first_stride=(1, 3), block="residual"),
+    networks.SeparableNet((8, 16), **RESIDUAL),
+]
+
+
+@pytest.fixture(params=[*DESCRIPTIONS, *OPTIONS, recipe_network()], ids=name_of)
 def network(request):
     return clone(request.param)
 

@@ -38,7 +38,15 @@ def test_stores_its_parameters_and_builds_fresh_modules():
 @pytest.mark.parametrize("n_bands", [1, 2, 5, 40])
 @pytest.mark.parametrize("n_frames", [1, 2, 7, 50])
 @pytest.mark.parametrize("pooling", ["attention", "flatten"])
-@pytest.mark.parametrize("options", [{}, {"kernel_size": (4, 6), "n_hidden": 5}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"kernel_size": (4, 6), "n_hidden": 5},
+        {"block": "residual", "first_stride": (2, 3), "n_frame_features": 6},
+    ],
+    ids=str,
+)
 def test_any_size_goes_through_and_learns(n_bands, n_frames, pooling, options):
     network = MTSNet(n_filters=(4, 8, 8), pooling=pooling, **options)
     module = network.build(n_bands, 3, n_frames=n_frames, n_channels=2)
@@ -101,6 +109,25 @@ def test_tempo_factors_add_branches_but_no_parameters():
     assert not torch.allclose(plain.eval()(x), stretched.eval()(x))
 
 
+def test_a_residual_twin_without_tempi_has_the_same_weights():
+    options = {"block": "residual", "first_stride": (2, 2), "pooling": "statistics"}
+    plain, stretched = (
+        MTSNet(tempo_factors=factors, **options).build(20, 4) for factors in ((), (0.5, 2.0))
+    )
+    stretched.load_state_dict(plain.state_dict())
+    convs = [m for m in stretched.modules() if isinstance(m, MultiscaleConv2d)]
+    assert len(convs) == 5  # one, and two in each of two blocks
+    x = decibels(2, 1, 20, 17)
+    assert not torch.allclose(plain.eval()(x), stretched.eval()(x))
+
+
+@pytest.mark.parametrize("options", [{"block": "residual"}, {"first_stride": (1, 2)}], ids=str)
+def test_what_needs_padding(options):
+    network = MTSNet(padding="valid", pooling="flatten", **options)
+    with pytest.raises(ValueError, match="residual blocks and a first_stride need padding='same'"):
+        network.build(20, 2, n_frames=40)
+
+
 def test_chosen_blocks_are_multiscale():
     module = MTSNet(multiscale_blocks=(1,), tempo_factors=(0.5,)).build(20, 4)
     factors = [m.scale_factors for m in module.modules() if isinstance(m, MultiscaleConv2d)]
@@ -139,6 +166,7 @@ def test_the_networks_of_the_paper(options, n_parameters):
         ({"multiscale_blocks": (3,)}, r"multiscale_blocks: got \(3,\), but expected positions"),
         ({"padding": "valid"}, "padding: got 'valid', which needs pooling='flatten'"),
         ({"pooling": "flatten"}, "pooling: got 'flatten', which needs clips of one length"),
+        ({"first_stride": (2,)}, r"first_stride: got \(2,\), but expected two integers >= 1"),
         ({"dropout": 1.0}, "The 'dropout' parameter of MTSNet must be"),
         ({"kernel_update": "mean"}, "The 'kernel_update' parameter of MTSNet must be"),
     ],

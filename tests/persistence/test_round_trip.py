@@ -17,7 +17,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.frozen import FrozenEstimator
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, RidgeClassifier
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import (
     GridSearchCV,
@@ -41,7 +41,7 @@ from skaudio import (
     networks,
 )
 from skaudio._artifacts import hash_value
-from skaudio.augmentation import Gain, TimeMask
+from skaudio.augmentation import Gain, RecordedNoise, Reverberation, TimeMask, make_one_of
 from skaudio.callbacks import KernelAveraging
 from skaudio.exceptions import UntrustedFileError
 from skaudio.metrics import uar_scorer, unweighted_average_recall
@@ -64,6 +64,11 @@ SMALL = {
     "AudioLoader": {"sample_rate": 8000},
     "StackedFeatures": {"transformers": [("mel", LogMelSpectrogram()), ("mfcc", MFCC())]},
     "FeatureCache": {"steps": LogMelSpectrogram(sample_rate=8000, n_fft=128), "location": "cache"},
+    "NetworkFeatures": {"estimator": AudioClassifier(**ESTIMATOR)},
+    "SpeedCopies": {
+        "estimator": make_pipeline(FRONTEND, skaudio.TemporalStatistics(), RidgeClassifier()),
+        "speeds": (0.9,),
+    },
 }
 
 
@@ -166,6 +171,10 @@ OPTIONS = {
     "balanced": {"class_weight": "balanced", "loss": "focal"},
     "ordinal": {"loss": "ordinal", "class_order": ["low", "middle", "high"]},
     "augmented": {"augmentation": [Gain(), TimeMask()], "mixup": 0.2},
+    "augmented by recordings": {
+        "augmentation": make_one_of(RecordedNoise([np.ones(9)]), Reverberation([np.ones(3)]))
+    },
+    "augmented in a word": {"augmentation": "voice"},
     "validated": {"early_stopping": True, "validation_fraction": 0.5, "patience": 1},
     "callback": {"callbacks": [KernelAveraging(every="epoch")]},
     "folder": {"checkpoint_dir": Path("checkpoints")},

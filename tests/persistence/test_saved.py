@@ -15,7 +15,7 @@ from skaudio import AudioClassifier, LogMelSpectrogram, networks
 from skaudio.networks import BaseNetwork, MTSNet
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved"
-LARGEST = 20_000
+LARGEST = 20 * 1024
 
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
@@ -53,8 +53,8 @@ def networks_and_estimators():
         kind = getattr(skaudio, name)
         if inspect.isclass(kind) and hasattr(kind, "predict"):
             settings = {"network": MTSNet(**SMALL["MTSNet"]), "frontend": FRONTEND, **SETTINGS}
-            several = kind is skaudio.MultiCorpusClassifier
-            models[name] = kind(AudioClassifier(**settings)) if several else kind(**settings)
+            wraps = "estimator" in inspect.signature(kind).parameters
+            models[name] = kind(AudioClassifier(**settings)) if wraps else kind(**settings)
     return models
 
 

@@ -50,7 +50,8 @@ class MultiscaleConv2d(nn.Conv2d):
             padding_mode, device, dtype
         As in :class:`torch.nn.Conv2d`. Stride and a numeric padding are the same on every
         branch; with ``padding="same"`` each branch pads by its own amounts, so that all maps
-        keep the input's size and none has to be resized.
+        keep the input's size and none has to be resized. Unlike torch's, the layer takes strides
+        with ``padding="same"``, too: n cells become ``ceil(n / stride)``, on every branch.
     scale_factors : sequence of pairs of float, default=()
         One factor per spatial axis, in tensor order, for each branch besides the unscaled one:
         ``(0.7, 1.0)`` shortens the kernels along the first axis to 0.7 of their size, rounded
@@ -148,10 +149,14 @@ class MultiscaleConv2d(nn.Conv2d):
         time_axis: int = -2,
         stretch_penality_lambda: float | None = None,
     ) -> None:
+        # torch refuses padding="same" with strides, which `forward` here can do.
+        same = padding == "same"
         super().__init__(
-            in_channels, out_channels, kernel_size, stride, padding, dilation, groups, bias,
-            padding_mode, device, dtype,
+            in_channels, out_channels, kernel_size, 1 if same else stride, padding, dilation,
+            groups, bias, padding_mode, device, dtype,
         )  # fmt: skip
+        if same:
+            self.stride = (stride, stride) if isinstance(stride, int) else tuple(stride)
         if stretch_penality_lambda is not None:
             stretch_penalty_lambda = stretch_penality_lambda
         self.scale_factors = _check_factors(scale_factors)

@@ -131,6 +131,25 @@ def test_same_padding_keeps_the_size():
     assert layer(noise(1, 2, 5, 3)).shape == (1, 4, 5, 3)
 
 
+@pytest.mark.parametrize("output_type", ["pooled_map", "concat_fmaps", "interleave_chdim"])
+@pytest.mark.parametrize("stride", [(1, 2), (3, 2), 2])
+def test_same_padding_with_a_stride_leaves_cells_out(stride, output_type):
+    options = {"padding": "same", "scale_factors": FACTORS, "time_axis": -2}
+    dense = make(output_type=output_type, **options)
+    strided = make(output_type=output_type, stride=stride, **options)
+    strided.load_state_dict(dense.state_dict())
+    x = noise(2, 2, 13, 10)
+    rows, columns = strided.stride
+    maps = dense(x)
+    if output_type == "concat_fmaps":
+        parts = maps.split(13, dim=2)
+        expected = torch.cat([part[:, :, ::rows, ::columns] for part in parts], dim=2)
+    else:
+        expected = maps[:, :, ::rows, ::columns]
+    assert expected.shape[3] == -(-10 // columns)
+    torch.testing.assert_close(strided(x), expected)
+
+
 def test_a_kernel_never_shrinks_below_one_entry():
     layer = make(scale_factors=[(0.01, 0.01)])
     assert layer(noise(1, 2, 8, 8)).shape == (1, 4, 3, 5)

@@ -1,0 +1,126 @@
+"""What the commands for everybody do: fit, predict with, and evaluate any saved model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier, is_regressor
+from sklearn.metrics import mean_absolute_error
+
+import skaudio.networks as networks
+from skaudio.callbacks import EpochLog
+from skaudio.cli.reporting import bar_level
+from skaudio.cli.results import evaluate_labels, tabulate, write_text
+from skaudio.cli.tables import check_labels, find_paths, read_table
+from skaudio.estimators import AudioClassifier, MultiCorpusClassifier
+from skaudio.features import LogMelSpectrogram
+from skaudio.metrics import concordance_correlation
+from skaudio.persistence import describe, load, save
+
+__all__ = ["evaluate", "fit", "predict"]
+
+
+def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, Any]:
+    """Train a model on a table, and save it; see ``skaudio fit``.
+
+    Returns
+    -------
+    dict
+        What the card of the saved model says of its training.
+    """
+    path, groups = options["table"], options["groups"]
+    base = options["data_path"] or path.parent
+    table = read_table(path, base)
+    if groups is not None and groups not in table:
+        raise click.BadParameter(
+            f"{path} has no column {groups!r}, but {', '.join(table.columns)}.",
+            param_hint="--groups",
+        )
+    model = AudioClassifier(
+        getattr(networks, network)(),
+        frontend=LogMelSpectrogram(sample_rate=options["sample_rate"]),
+        crop=options["crop"],
+        class_weight="balanced" if options["balanced"] else None,
+        max_epochs=options["epochs"],
+        early_stopping=groups is not None,
+        callbacks=[EpochLog()],
+        n_jobs=options["n_workers"],
+        random_state=options["seed"],
+        verbose=bar_level(verbosity),
+    )
+    model.fit(
+        find_paths(table, base),
+        table["label"].tolist(),
+        groups=None if groups is None else table[groups].tolist(),
+    )
+    save(model.set_params(callbacks=None, n_jobs=None, verbose=0), options["output"])
+    card = describe(options["output"])
+    return {name: card[name] for name in ("labels", "n_clips", "training")}
+
+
+def predict(path: Path, files: Sequence[Path], corpus: str | None) -> pd.DataFrame:
+    """Let a saved model recognise what is in files; see ``skaudio predict``."""
+    return _predict(_open(path, corpus), list(map(str, files)))
+
+
+def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Compare a saved model with the labels of a table; see ``skaudio evaluate``."""
+    model = _open(path, options["corpus"])
+    base = options["data_path"] or options["table"].parent
+    table = read_table(options["table"], base)
+    if is_classifier(model):
+        check_labels(options["table"], table, _labels(model), path)
+    found = _predict(model, find_paths(table, base)).assign(filename=table["file"])
+    answer = found.iloc[:, -1].tolist()
+    if options["predictions"] is not None:
+        written = found.assign(true_label=table["label"])
+        write_text(options["predictions"], written.to_csv(index=False))
+    if is_classifier(model):
+        return evaluate_labels(table["label"].tolist(), answer, _labels(model))
+    truth = pd.to_numeric(table["label"]).to_numpy(dtype=float)
+    return {
+        "n_clips": len(truth),
+        "concordance_correlation": concordance_correlation(truth, answer),
+        "mean_absolute_error": float(mean_absolute_error(truth, answer)),
+    }
+
+
+def _open(path: Path, corpus: str | None) -> Any:
+    """Load a model that recognises; of several corpora the part for one."""
+    model = load(path)
+    if isinstance(model, MultiCorpusClassifier):
+        if corpus is None:
+            raise click.UsageError(
+                f"{path} knows the corpora {', '.join(model.corpora_)}. Say which one the files "
+                "are of, with --corpus."
+            )
+        return model.for_corpus(corpus)
+    if corpus is not None:
+        raise click.UsageError(f"{path} was not trained on several corpora. Leave --corpus out.")
+    if not is_classifier(model) and not is_regressor(model):
+        raise ValueError(
+            f"{path}: holds a {type(model).__name__}, which recognises nothing, but expected a "
+            "classifier or regressor, or a pipeline with one at its end."
+        )
+    return model
+
+
+def _labels(model: Any) -> list[str]:
+    return [str(label) for label in model.classes_]
+
+
+def _predict(model: Any, files: list[str]) -> pd.DataFrame:
+    if is_classifier(model) and hasattr(model, "predict_proba"):
+        return tabulate(files, model.predict_proba(files), _labels(model))
+    answer = np.asarray(model.predict(files))
+    if is_classifier(model):
+        return pd.DataFrame({"filename": files, "pred_label": answer.astype(str)})
+    if answer.ndim > 1:
+        columns = {f"prediction_{i}": answer[:, i] for i in range(answer.shape[1])}
+        return pd.DataFrame({"filename": files, **columns})
+    return pd.DataFrame({"filename": files, "prediction": answer})

@@ -1,0 +1,138 @@
+"""Tables of sound files and labels, as CSV files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from skaudio.cli.reporting import LOG
+from skaudio.exceptions import AudioFormatError
+
+__all__ = ["check_labels", "find_paths", "read_table"]
+
+_COLUMNS = ["file", "label"]
+_N_NAMED = 5
+
+
+def read_table(path: Path, folder: Path) -> pd.DataFrame:
+    """Read a table with the columns ``file`` and ``label``; all its cells are text.
+
+    Parameters
+    ----------
+    path : Path
+        A CSV file in UTF-8. Without columns of these names, the first column holds the files and
+        the last one the labels, which a message tells. A first line that names a file is no
+        header.
+    folder : Path
+        Where relative paths of files start from.
+
+    Returns
+    -------
+    DataFrame
+        The columns ``file``, as it stands in the table, and ``label`` first.
+
+    Raises
+    ------
+    ValueError
+        If the table is empty or ragged, has a single column or empty cells in the two, or is no
+        text in UTF-8.
+    AudioFormatError
+        If files are missing; they are counted and the first few named.
+    """
+    lines = _read_lines(path)
+    if not lines:
+        raise ValueError(f"{path}: is empty, but expected the header file,label and a line a clip.")
+    number, header = lines[0]
+    if len(header) < 2:
+        raise ValueError(
+            f"{path}, line {number}: has the single column {header[0]!r}, but expected at least a "
+            "file and a label, with a comma between them."
+        )
+    if (folder / header[0]).is_file():
+        LOG.info("%s: has no header; the first column is taken as file, the last as label.", path)
+        header = [f"column {i}" for i in range(len(header))]
+    else:
+        lines = lines[1:]
+    if not lines:
+        raise ValueError(f"{path}: has a header only, but expected a line for each clip.")
+    _check_lines(path, lines, len(header))
+    table = pd.DataFrame([cells for _, cells in lines], columns=header, dtype=object)
+    if not set(_COLUMNS) <= set(header):
+        LOG.info(
+            "%s: has no columns file and label; %r is taken as file, %r as label.",
+            path, header[0], header[-1],
+        )  # fmt: skip
+        table.columns = pd.Index(["file", *header[1:-1], "label"])
+    _check_cells(path, [number for number, _ in lines], table)
+    _check_files(path, table["file"].tolist(), folder)
+    return table[[*_COLUMNS, *table.columns.drop(_COLUMNS)]]
+
+
+def find_paths(table: pd.DataFrame, folder: Path) -> list[str]:
+    """Return the path of each file of a table."""
+    return [str(folder / file) for file in table["file"]]
+
+
+def check_labels(path: Path, table: pd.DataFrame, known: Sequence[str], source: object) -> None:
+    """Refuse labels that the training lacks.
+
+    Raises
+    ------
+    ValueError
+        Names the first such clip, and the labels of `source`.
+    """
+    rows = np.flatnonzero(~table["label"].isin(list(known)))
+    if len(rows):
+        first = table.iloc[rows[0]]
+        raise ValueError(
+            f"{path}: {len(rows)} of {len(table)} clips have a label that {source} lacks, the "
+            f"first is {first['file']} with {first['label']!r}. Known are {sorted(set(known))}. "
+            "Leave such clips out, or train with clips of this label."
+        )
+
+
+def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
+    """Read the cells of each line that is not blank, with the line's number from 1."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, skipinitialspace=True, strict=True)
+            return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(
+            f"{path}: is no CSV file in UTF-8 ({error}). Save it as CSV with commas, in UTF-8."
+        ) from error
+
+
+def _check_lines(path: Path, lines: list[tuple[int, list[str]]], n_columns: int) -> None:
+    for number, cells in lines:
+        if len(cells) != n_columns:
+            raise ValueError(
+                f"{path}, line {number}: has {len(cells)} cells, but the table has {n_columns} "
+                "columns. Put cells that hold a comma between quotation marks."
+            )
+
+
+def _check_cells(path: Path, numbers: list[int], table: pd.DataFrame) -> None:
+    for column in _COLUMNS:
+        if not isinstance(table[column], pd.Series):
+            raise ValueError(f"{path}: has several columns {column!r}. Leave one.")
+        rows = np.flatnonzero(table[column] == "")
+        if len(rows):
+            raise ValueError(
+                f"{path}, line {numbers[rows[0]]}: has no {column}, and {len(rows) - 1} more lines "
+                "have none. Fill the cells, or leave the lines out."
+            )
+
+
+def _check_files(path: Path, files: Sequence[str], folder: Path) -> None:
+    missing = [file for file in files if not (folder / file).is_file()]
+    if missing:
+        named = ", ".join(missing[:_N_NAMED]) + (" ..." if len(missing) > _N_NAMED else "")
+        raise AudioFormatError(
+            f"{path}: {len(missing)} of {len(files)} files are missing: {named}. Relative paths "
+            f"start from {folder.absolute()}, which --data-path sets."
+        )
