@@ -18,31 +18,38 @@ not change either.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from torch import Tensor, nn
 
 import skaudio.networks as networks
+from skaudio.estimators._data import Corpus
 from skaudio.estimators._module import Architecture, differences
 from skaudio.estimators._targets import Target
+from skaudio.estimators._trained_net import TrainedNetMixin
+from skaudio.persistence import load
 
 __all__ = [
     "MODES",
-    "PRETRAINED_REMEDY",
     "Mode",
     "Pretrained",
     "check_mode",
     "eval_frozen",
-    "find_head",
     "freeze",
+    "open_pretrained",
+    "start_weights",
 ]
 
 Mode = Literal["scratch", "finetune", "last-layer", "adapters"]
 MODES = ("scratch", "finetune", "last-layer", "adapters")
 
-PRETRAINED_REMEDY = (
+_REMEDY = (
     "Pass a fitted AudioClassifier or AudioRegressor in sklearn.frozen.FrozenEstimator(...), or "
     "the path of a file that skaudio.save wrote"
 )
@@ -64,7 +71,7 @@ def check_mode(mode: str | None, pretrained: Any, network: Any) -> None:
     if mode not in (None, "scratch") and pretrained is None:
         raise ValueError(
             f"mode={mode!r} starts from a trained network, but pretrained is None. "
-            f"{PRETRAINED_REMEDY}; or set mode='scratch'."
+            f"{_REMEDY}; or set mode='scratch'."
         )
     if mode == "adapters" and network is not None and not getattr(network, "has_adapters", False):
         kinds = [getattr(networks, name) for name in networks.__all__]
@@ -179,7 +186,58 @@ class Pretrained:
         )
 
 
-def find_head(network: Any, corpus: int = 0) -> nn.Module | None:
+def open_pretrained(given: Any, mode: str) -> Pretrained:
+    """Look into a fitted estimator, or load the file that has one."""
+    where = "pretrained"
+    if isinstance(given, (str, Path)):
+        where = f"pretrained={str(given)!r}"
+        given = load(given)
+    found = given.estimator if isinstance(given, FrozenEstimator) else given
+    if not isinstance(found, TrainedNetMixin):
+        raise TypeError(
+            f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
+            f"{_REMEDY}. Of a Pipeline, pass the last step."
+        )
+    if not found.__sklearn_is_fitted__():
+        raise NotFittedError(
+            f"{where} is a {type(found).__name__} that is not fitted. Fit it first, and pass "
+            "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
+            "estimator that is passed as it is."
+        )
+    corpora = [str(name) for name in getattr(found, "corpora_", ())]
+    if mode in ("finetune", "last-layer") and len(corpora) > 1:
+        raise ValueError(
+            f"{where} was trained on several corpora, {corpora}, but mode={mode!r} starts "
+            "from the layers of one. Pass FrozenEstimator(model.for_corpus(name)), or set "
+            "mode='adapters'."
+        )
+    return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
+
+
+def start_weights(net: Any, pretrained: Pretrained | None, corpora: Sequence[Corpus]) -> None:
+    """Set the weights that training begins with, where they are not random ones."""
+    network, mode = net.module_.network, net.settings.mode
+    if pretrained is not None and mode != "scratch":
+        pretrained.check_fit(net.architecture)
+        if pretrained.start(net.architecture, network, mode, corpora[0].target):
+            return  # the head has been taken over
+    if not isinstance(net.architecture.network, nn.Module):
+        for corpus in corpora:
+            _start_head(network, corpus)
+
+
+def _start_head(network: nn.Module, corpus: Corpus) -> None:
+    """Let an untrained network predict the shares of the classes, or the mean."""
+    target, training = corpus.target, corpus.training
+    head = _find_head(network, training.corpus)
+    layers = [] if head is None else list(head.modules())
+    last = next((part for part in reversed(layers) if isinstance(part, nn.Linear)), None)
+    if last is not None and last.bias is not None and last.out_features == target.n_outputs:
+        with torch.no_grad():
+            last.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))
+
+
+def _find_head(network: Any, corpus: int = 0) -> nn.Module | None:
     """Return what maps the vector of a clip to outputs; None if the network does not say."""
     owner = network.sets[corpus] if hasattr(network, "sets") else network
     head = getattr(owner, "head", None)
@@ -187,7 +245,7 @@ def find_head(network: Any, corpus: int = 0) -> nn.Module | None:
 
 
 def _need_head(network: Any, corpus: int = 0) -> nn.Module:
-    head = find_head(network, corpus)
+    head = _find_head(network, corpus)
     if head is None:
         raise ValueError(
             f"{type(network).__name__} has no attribute `head`, so that it is not known which "

@@ -17,7 +17,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from skaudio._validation import CallbackSupportMixin, Interval, fit_context, with_callbacks
-from skaudio.estimators._base import TrainedNetMixin, fit_task
+from skaudio.estimators._callbacks import fit_task
 from skaudio.estimators._data import (
     ClipSource,
     Corpus,
@@ -28,6 +28,7 @@ from skaudio.estimators._data import (
 from skaudio.estimators._net import AudioNet
 from skaudio.estimators._targets import ClassTarget
 from skaudio.estimators._torch_state import threads
+from skaudio.estimators._trained_net import TrainedNetMixin
 from skaudio.estimators._training import train
 from skaudio.estimators._transfer import Pretrained
 from skaudio.estimators.classifier import (
