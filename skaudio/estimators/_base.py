@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -69,7 +70,7 @@ from skaudio.estimators._transfer import (
 )
 from skaudio.exceptions import warn
 from skaudio.losses import RegressionLoss
-from skaudio.networks.building import default_network, fill_in_default
+from skaudio.networks.building import default_network, fill_in_default, skip_initial_weights
 from skaudio.persistence.tensors import active_store
 
 __all__ = ["BaseAudioEstimator"]
@@ -472,7 +473,10 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
             device=choose_device(self.device),
             seed=seed,
         )
-        net.prepare_training([])
+        # Weights that are taken over need no file of others.
+        takes = pretrained is not None and self._mode != "scratch"
+        with skip_initial_weights() if takes else nullcontext():
+            net.prepare_training([])
         net.set_clip_counts([len(corpus.training) for corpus in corpora])
         start_weights(net, pretrained, corpora)
         return net

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from skaudio.estimators._data import ClipSource, Corpus, make_training_set
-from skaudio.estimators._targets import ClassTarget
+from skaudio.estimators._targets import ClassTarget, check_class_weight
 from skaudio.estimators.classifier import AudioClassifier
 from skaudio.exceptions import AudioFormatError
 
@@ -22,6 +23,7 @@ __all__ = [
     "labels_of",
     "make_corpora",
     "name_of",
+    "naming",
     "split_names",
 ]
 
@@ -31,13 +33,15 @@ _UNNAMED = "default"
 
 def split_names(X: Any, corpus: Any) -> tuple[Any, Any]:
     """Separate clips from the names of their corpora, which are None if there are none."""
-    if _COLUMN not in getattr(X, "columns", ()):
+    if not hasattr(X, "columns"):
         return X, corpus
-    if corpus is not None:
-        raise ValueError(
-            "X has a column 'corpus', and corpus= was passed as well. Leave one of them out."
-        )
-    clips = X.drop(columns=_COLUMN)
+    clips = X
+    if _COLUMN in X.columns:
+        if corpus is not None:
+            raise ValueError(
+                "X has a column 'corpus', and corpus= was passed as well. Leave one of them out."
+            )
+        clips, corpus = X.drop(columns=_COLUMN), X[_COLUMN]
     if clips.shape[1] == 0:
         raise AudioFormatError(
             "X has the column 'corpus' only, but expected clips as well: a column of paths, for "
@@ -45,7 +49,7 @@ def split_names(X: Any, corpus: Any) -> tuple[Any, Any]:
         )
     # A single column holds clips, paths or arrays, one in each cell, unless it holds numbers.
     holds_clips = clips.shape[1] == 1 and not pd.api.types.is_numeric_dtype(clips.iloc[:, 0])
-    return clips.iloc[:, 0].tolist() if holds_clips else clips, X[_COLUMN]
+    return clips.iloc[:, 0].tolist() if holds_clips else clips, corpus
 
 
 def check_names(names: Any, n_clips: int) -> NDArray[np.str_]:
@@ -91,10 +95,20 @@ def check_kind(labels: NDArray, known: NDArray) -> None:
 
 
 def make_corpora(
-    model: AudioClassifier, source: ClipSource, y: Any, sample_weight: Any, groups: Any, names: Any
+    model: AudioClassifier,
+    source: ClipSource,
+    y: Any,
+    sample_weight: Any,
+    groups: Any,
+    names: Any,
+    others: Any = (),
 ) -> list[Corpus]:
-    """Divide clips among corpora; check and encode what is known of each."""
+    """Divide clips among corpora; check and encode what is known of each.
+
+    `others` are labels of further corpora, which `class_weight` may name.
+    """
     labels = check_labels(y, source)
+    is_unnamed = names is None
     names = check_names(names, len(source))
     given = {"sample_weight": sample_weight, "groups": groups}
     known = {what: None if v is None else np.asarray(v) for what, v in given.items()}
@@ -105,21 +119,32 @@ def make_corpora(
                 "entry for each."
             )
     target = model._new_target(y)  # of all, as the order of an ordered Categorical is
+    if isinstance(target.class_weight, Mapping):
+        check_class_weight(target.class_weight, np.unique([*labels.tolist(), *others]))
     result = []
     for number, name in enumerate(np.unique(names)):
         rows = np.flatnonzero(names == name)
         weight, group = (None if v is None else v[rows] for v in known.values())
-        with _naming(name):
+        with naming(None if is_unnamed else name):
             learned, training = make_training_set(
-                source.subset(rows), labels[rows], target, weight, group,
+                source.subset(rows), labels[rows], _with_own(target, labels[rows]), weight, group,
                 before=None, corpus=number,
             )  # fmt: skip
-        result.append(Corpus(learned, training, name=None if name == _UNNAMED else str(name)))
+        result.append(Corpus(learned, training, name=None if is_unnamed else str(name)))
     return result
 
 
+def _with_own(target: ClassTarget, labels: NDArray) -> ClassTarget:
+    """Keep the weights of a corpus' own labels."""
+    if not isinstance(target.class_weight, Mapping):
+        return target
+    own = set(labels.tolist())
+    weights = {label: w for label, w in target.class_weight.items() if label in own}
+    return replace(target, class_weight=weights or None)
+
+
 def hold_back(model: AudioClassifier, corpus: Corpus, seed: int) -> Corpus:
-    with _naming(corpus.name):
+    with naming(corpus.name):
         return model._hold_back(corpus, seed)
 
 
@@ -132,11 +157,11 @@ def name_of(corpus: Corpus) -> str:
 
 
 @contextmanager
-def _naming(corpus: str | None) -> Iterator[None]:
+def naming(corpus: str | None) -> Iterator[None]:
     """Say in errors which corpus they are about."""
     try:
         yield
     except ValueError as error:
-        if corpus in (None, _UNNAMED):
+        if corpus is None:
             raise
         raise type(error)(f"corpus {str(corpus)!r}: {error}") from error

@@ -28,7 +28,8 @@ class TrainedNetMixin:
             {
                 name: value
                 for name, value in row.items()
-                if name != "batches" and not name.endswith(("_best", "_batch_count"))
+                if name.startswith("valid_score_")
+                or (name != "batches" and not name.endswith(("_best", "_batch_count")))
             }
             for row in self.net_.history
         ]

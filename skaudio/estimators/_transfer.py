@@ -102,7 +102,7 @@ class Pretrained:
 
     def identity(self) -> Any:
         """Return what tells this network from others, to be hashed: all that it is."""
-        return self.architecture, self.network.state_dict()
+        return self.architecture, self.targets, self.network.state_dict()
 
     def n_outputs(self, mode: str, n_outputs: int | tuple[int, ...]) -> int | tuple[int, ...]:
         """Say how a network for so many outputs is asked for: a tuple asks for adapters."""
@@ -158,31 +158,32 @@ class Pretrained:
         state, found = network.state_dict(), self.network.state_dict()
         wanted = _adapters_start(network, self.network) if mode == "adapters" else list(state)
         if not keeps_head:
-            head = _prefix(network, _need_head(network))
+            head = _prefixes(network, _need_head(network))
             wanted = [name for name in wanted if not name.startswith(head)]
-        taken = {name: _lookup(found, name) for name in wanted}
-        wrong = [
-            name for name, part in taken.items() if part is None or part.shape != state[name].shape
-        ]
-        if wrong:
-            self._refuse(architecture, wrong[0], state[wrong[0]], taken[wrong[0]])
-        network.load_state_dict(state | taken)
+        places = {name: _place(found, name) for name in wanted}
+        for name, place in places.items():
+            if place not in found or found[place].shape != state[name].shape:
+                self._refuse(architecture, name, state[name], found.get(place))
+        # A pooling that all share is not needed where each corpus has its own.
+        owned = (*_prefixes(self.network, _find_head(self.network)), "sets.", "trunk.pooling.")
+        for name in found.keys() - places.values():
+            if not name.startswith(owned):
+                self._refuse(architecture, name, None, found[name])
+        network.load_state_dict(state | {name: found[place] for name, place in places.items()})
         return keeps_head
 
     def _refuse(
-        self, architecture: Architecture, name: str, wanted: Tensor, found: Tensor | None
+        self, architecture: Architecture, name: str, wanted: Tensor | None, found: Tensor | None
     ) -> None:
         ours, theirs = architecture, self.architecture
         found_differences = differences(ours.network, theirs.network, "network") | differences(
             ours.n_frames, theirs.n_frames, "n_frames"
         )
-        shapes = (
-            f"{tuple(wanted.shape)} here, {None if found is None else tuple(found.shape)} there"
-        )
+        here, there = (None if part is None else tuple(part.shape) for part in (wanted, found))
         raise ValueError(
             f"pretrained is another network: {_list(found_differences) or 'built otherwise'} "
-            f"(weights {name}: {shapes}). Set network=None to take its description, or train one "
-            "like it."
+            f"(weights {name}: {here} here, {there} there). Set network=None to take its "
+            "description, or train one like it."
         )
 
 
@@ -257,12 +258,11 @@ def _need_head(network: Any, corpus: int = 0) -> nn.Module:
 def freeze(network: nn.Module, mode: str) -> None:
     """Let the parameters that a mode trains require gradients, and no others.
 
-    A network that is trained as a whole keeps what it froze itself.
+    From scratch, a network keeps what it froze itself.
     """
-    trained = _trained_part(network, mode)
-    if trained is not network:
+    if mode != "scratch":
         network.requires_grad_(False)
-        trained.requires_grad_(True)
+        _trained_part(network, mode).requires_grad_(True)
 
 
 def eval_frozen(network: nn.Module, mode: str) -> None:
@@ -294,8 +294,8 @@ def _adapters_start(network: Any, source: Any) -> list[str]:
     return names
 
 
-def _lookup(state: dict[str, Tensor], name: str) -> Tensor | None:
-    """Find weights by name, those of any set in the only one.
+def _place(state: dict[str, Tensor], name: str) -> str:
+    """Say under which name weights stand elsewhere, those of any set in the only one.
 
     A pooling may be shared in one network and a corpus' in the other.
     """
@@ -305,12 +305,13 @@ def _lookup(state: dict[str, Tensor], name: str) -> Tensor | None:
         if name.startswith(own) and name not in state:
             name = other + name.removeprefix(own)
             break
-    return state.get(name)
+    return name
 
 
-def _prefix(network: nn.Module, part: nn.Module) -> str:
-    name = next(name for name, module in network.named_modules() if module is part)
-    return f"{name}."
+def _prefixes(network: nn.Module, part: nn.Module | None) -> tuple[str, ...]:
+    """Return how the names of a part's weights begin: twice, if it has two names."""
+    named = network.named_modules(remove_duplicate=False)
+    return tuple(f"{name}." for name, module in named if module is part)
 
 
 def _list(found: dict[str, tuple[Any, Any]]) -> str:

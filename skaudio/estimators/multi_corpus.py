@@ -23,6 +23,7 @@ from skaudio.estimators._corpora import (
     labels_of,
     make_corpora,
     name_of,
+    naming,
     split_names,
 )
 from skaudio.estimators._data import (
@@ -300,8 +301,11 @@ class MultiCorpusClassifier(
         """
         check_is_fitted(self)
         number = self._number_of(name)
-        model = clone(self.estimator_)
         net = self.net_.for_corpora([number])
+        # Further training is that of the whole network, which has no need of its origin.
+        model = clone(self.estimator_).set_params(
+            network=net.architecture.network, mode=None, pretrained=None
+        )
         model.architecture_, model.net_ = net.architecture, net
         model.target_ = model.net_.targets[0]
         model.n_clips_ = self.n_clips_[str(name)]
@@ -349,18 +353,27 @@ class MultiCorpusClassifier(
             )
         model = clone(self.estimator_).set_params(mode="adapters")
         pretrained = Pretrained(self.architecture_, self.net_.targets, self.net_.module_.network)
-        source = self._check_clips(model, X, reset=False)
-        (part,) = make_corpora(model, source, y, sample_weight, groups, str(corpus))
+        clips, column = split_names(X, None)
+        if column is not None and set(check_names(column, len(column))) != {str(corpus)}:
+            raise ValueError(
+                f"X has clips of {np.unique(column).tolist()} in its column 'corpus', but "
+                f"add_corpus learns {str(corpus)!r}. Pass the clips of that corpus alone."
+            )
+        source = self._check_clips(model, clips, reset=False)
+        known = self.classes_.tolist()
+        (part,) = make_corpora(model, source, y, sample_weight, groups, str(corpus), known)
         check_kind(labels_of(part.target), self.classes_)
-        if X_val is not None or y_val is not None:
-            (part,) = self._add_validation(model, [part], X_val, y_val, str(corpus))
-        checkpoints = model._open_checkpoints([part], pretrained)
+        (part,) = self._add_validation(model, [part], X_val, y_val, str(corpus))
+        steps = self.steps_per_epoch
+        checkpoints = model._open_checkpoints([part], pretrained, steps)
         seed = model._choose_seed(checkpoints, fresh=True)
         part = hold_back(model, part, seed)
         with threads(model.n_threads):
             net = model._make_net([part], seed, pretrained, (part.target.n_outputs,))
-            train(net, model._run_settings([part]), [part], checkpoints)
-            joined = self.net_.for_corpora(range(len(self.corpora_)), net)
+            train(net, model._run_settings([part], steps), [part], checkpoints)
+            joined = self.net_.for_corpora(
+                range(len(self.corpora_)), net, mode=self.net_.settings.mode
+            )
         self._take(self.estimator_, joined, self.n_clips_ | {str(corpus): len(part.training)})
         return self
 
@@ -434,9 +447,10 @@ class MultiCorpusClassifier(
         result = []
         for part in corpora:
             rows = np.flatnonzero(names == name_of(part))
-            validation = make_validation_set(
-                source.subset(rows), labels[rows], part.target, None, part.training
-            )
+            with naming(part.name):
+                validation = make_validation_set(
+                    source.subset(rows), labels[rows], part.target, None, part.training
+                )
             result.append(replace(part, validation=validation))
         return result
 
