@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
@@ -13,13 +13,10 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
-import pandas as pd
 import torch
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
-from sklearn.exceptions import NotFittedError
-from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_is_fitted
 from tqdm import tqdm
 
@@ -36,11 +33,10 @@ from skaudio._validation import (
 from skaudio.augmentation import Augmentation, PresetName, make_chain, preset
 from skaudio.estimators._batches import (
     EqualLengthBatches,
-    Segments,
     count_epochs,
     count_rounds,
 )
-from skaudio.estimators._callbacks import EpochTasks
+from skaudio.estimators._callbacks import fit_task
 from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import (
     ClipSource,
@@ -59,63 +55,25 @@ from skaudio.estimators._optimization import (
     OptimizerName,
     ScheduleName,
 )
+from skaudio.estimators._saved_net import as_constructed
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import SPLIT, corpus_seed, rng_for, threads
+from skaudio.estimators._trained_net import TrainedNetMixin, mean_per_clip
 from skaudio.estimators._training import RunSettings, prediction_segments, train
 from skaudio.estimators._transfer import (
     MODES,
-    PRETRAINED_REMEDY,
     Mode,
     Pretrained,
     check_mode,
-    find_head,
+    open_pretrained,
+    start_weights,
 )
-from skaudio.exceptions import AudioFormatError, warn
+from skaudio.exceptions import warn
 from skaudio.losses import RegressionLoss
-from skaudio.networks.building import default_network, fill_in_default
-from skaudio.persistence import load
+from skaudio.networks.building import default_network, fill_in_default, skip_initial_weights
 from skaudio.persistence.tensors import active_store
 
-__all__ = ["BaseAudioEstimator", "mean_per_clip"]
-
-
-class TrainedNetMixin:
-    """What is known of an estimator that holds a trained net."""
-
-    net_: AudioNet
-    architecture_: Architecture
-
-    @property
-    def history_(self) -> pd.DataFrame:
-        """One row per epoch: losses, scores, learning rate, seconds."""
-        check_is_fitted(self)
-        rows = [
-            {
-                name: value
-                for name, value in row.items()
-                if name != "batches" and not name.endswith(("_best", "_batch_count"))
-            }
-            for row in self.net_.history
-        ]
-        return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
-
-    @property
-    def n_parameters_(self) -> int:
-        """Number of the network's parameters."""
-        return sum(weight.numel() for weight in self._weights)
-
-    @property
-    def n_trained_parameters_(self) -> int:
-        """Number of the parameters that the training changes; the others are frozen."""
-        return sum(weight.numel() for weight in self._weights if weight.requires_grad)
-
-    @property
-    def _weights(self) -> list[torch.nn.Parameter]:
-        check_is_fitted(self)
-        return list(self.net_.module_.parameters())
-
-    def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "net_")
+__all__ = ["BaseAudioEstimator"]
 
 
 class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, ABC):
@@ -453,7 +411,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         """Look into what the training starts from, if it does start from something."""
         if self.pretrained is None or (self.mode == "scratch" and self.network is not None):
             return None
-        pretrained = _open_pretrained(self.pretrained, self._mode)
+        pretrained = open_pretrained(self.pretrained, self._mode)
         if self.network is None:
             check_mode(self.mode, self.pretrained, pretrained.architecture.network)
         return pretrained
@@ -515,9 +473,12 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
             device=choose_device(self.device),
             seed=seed,
         )
-        net.prepare_training([])
+        # Weights that are taken over need no file of others.
+        takes = pretrained is not None and self._mode != "scratch"
+        with skip_initial_weights() if takes else nullcontext():
+            net.prepare_training([])
         net.set_clip_counts([len(corpus.training) for corpus in corpora])
-        _start_weights(net, pretrained, corpora)
+        start_weights(net, pretrained, corpora)
         return net
 
     def _plan_architecture(
@@ -648,7 +609,6 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         """Compute a net's output for each segment of checked clips, and the segments' clips."""
         crop = self._crop_length(net.architecture.frontend)
         segments = prediction_segments(net, source, crop, self.crop_aggregation)
-        _check_frames(net, segments)
         batches = EqualLengthBatches(source, segments, self.batch_size, corpus)
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
@@ -659,113 +619,10 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         state = dict(super().__getstate__())
         if active_store() is not None and self.callbacks:
             # A training leaves in them what no file of ours can hold, such as an optimizer.
-            state["callbacks"] = [_as_constructed(entry) for entry in self.callbacks]
+            state["callbacks"] = [as_constructed(entry) for entry in self.callbacks]
         return state
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.three_d_array = True
         return tags
-
-
-@contextmanager
-def fit_task(estimator: Any, settings: RunSettings) -> Iterator[RunSettings]:
-    """Tell scikit-learn's callbacks of a fit; yield settings by which they hear of its epochs."""
-    if not hasattr(estimator, "_init_callback_context"):  # scikit-learn before 1.9
-        yield settings
-        return
-    # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
-    context = estimator._init_callback_context(max_subtasks=settings.n_epochs)
-    context.call_on_fit_task_begin(estimator=estimator)
-    yield replace(settings, callbacks=(EpochTasks(context, estimator), *settings.callbacks))
-    context.call_on_fit_task_end(estimator=estimator)
-
-
-def mean_per_clip(values: NDArray[np.float64], clip: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Average the rows of each clip's segments; a clip with one segment keeps its bits."""
-    counts = np.bincount(clip)
-    if counts.max() == 1:
-        return values
-    means = np.zeros((len(counts), values.shape[1]))
-    np.add.at(means, clip, values)
-    return means / counts[:, np.newaxis]
-
-
-def _open_pretrained(given: Any, mode: str) -> Pretrained:
-    """Look into a fitted estimator, or load the file that has one."""
-    where = "pretrained"
-    if isinstance(given, (str, Path)):
-        where = f"pretrained={str(given)!r}"
-        given = load(given)
-    found = given.estimator if isinstance(given, FrozenEstimator) else given
-    if not isinstance(found, TrainedNetMixin):
-        raise TypeError(
-            f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
-            f"{PRETRAINED_REMEDY}. Of a Pipeline, pass the last step."
-        )
-    if not found.__sklearn_is_fitted__():
-        raise NotFittedError(
-            f"{where} is a {type(found).__name__} that is not fitted. Fit it first, and pass "
-            "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
-            "estimator that is passed as it is."
-        )
-    corpora = [str(name) for name in getattr(found, "corpora_", ())]
-    if mode in ("finetune", "last-layer") and len(corpora) > 1:
-        raise ValueError(
-            f"{where} was trained on several corpora, {corpora}, but mode={mode!r} starts "
-            "from the layers of one. Pass FrozenEstimator(model.for_corpus(name)), or set "
-            "mode='adapters'."
-        )
-    return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
-
-
-def _as_constructed(callback: Any) -> Any:
-    """Copy a callback, or a pair of name and callback, without what it learned in a training."""
-    if isinstance(callback, tuple):
-        name, callback = callback
-        return name, _as_constructed(callback)
-    if isinstance(callback, type):
-        return callback
-    constructed = copy.copy(callback)
-    for name in [name for name in vars(constructed) if name.endswith("_")]:
-        delattr(constructed, name)
-    return constructed
-
-
-def _check_frames(net: AudioNet, segments: Segments) -> None:
-    """Refuse clips of another length than a fixed-size network was built for."""
-    module = net.module_
-    wanted = getattr(module.network, "n_frames", None)
-    if wanted is None:
-        return
-    frames = module.n_frames(segments.length)
-    wrong = np.flatnonzero(frames != wanted)
-    if len(wrong):
-        raise AudioFormatError(
-            f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
-            f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
-            "that takes any length, such as MTSNet(pooling='attention')."
-        )
-
-
-def _start_weights(net: AudioNet, pretrained: Pretrained | None, corpora: Sequence[Corpus]) -> None:
-    """Set the weights that training begins with, where they are not random ones."""
-    network, mode = net.module_.network, net.settings.mode
-    if pretrained is not None and mode != "scratch":
-        pretrained.check_fit(net.architecture)
-        if pretrained.start(net.architecture, network, mode, corpora[0].target):
-            return  # the head has been taken over
-    if not isinstance(net.architecture.network, torch.nn.Module):
-        for corpus in corpora:
-            _start_head(network, corpus)
-
-
-def _start_head(network: torch.nn.Module, corpus: Corpus) -> None:
-    """Let an untrained network predict the shares of the classes, or the mean."""
-    target, training = corpus.target, corpus.training
-    head = find_head(network, training.corpus)
-    layers = [] if head is None else list(head.modules())
-    last = next((part for part in reversed(layers) if isinstance(part, torch.nn.Linear)), None)
-    if last is not None and last.bias is not None and last.out_features == target.n_outputs:
-        with torch.no_grad():
-            last.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,7 @@ __all__ = [
     "NamedScores",
     "StopOnPlateau",
     "ValidationScore",
+    "fit_task",
 ]
 
 
@@ -248,3 +251,16 @@ class EpochTasks(Callback):
         """End it, and the training if a callback asks for that."""
         if self.task_.call_on_fit_task_end(estimator=self.estimator):
             raise StopTraining
+
+
+@contextmanager
+def fit_task(estimator: Any, settings: Any) -> Iterator[Any]:
+    """Tell scikit-learn's callbacks of a fit; yield settings by which they hear of its epochs."""
+    if not hasattr(estimator, "_init_callback_context"):  # scikit-learn before 1.9
+        yield settings
+        return
+    # A fit that fails leaves its task unfinished, as scikit-learn's own estimators do.
+    context = estimator._init_callback_context(max_subtasks=settings.n_epochs)
+    context.call_on_fit_task_begin(estimator=estimator)
+    yield replace(settings, callbacks=(EpochTasks(context, estimator), *settings.callbacks))
+    context.call_on_fit_task_end(estimator=estimator)

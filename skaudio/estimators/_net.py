@@ -151,7 +151,9 @@ class AudioNet(NeuralNet):
         freeze(self.module_.network, self.settings.mode)
         return self
 
-    def for_corpora(self, corpora: Sequence[int], other: AudioNet | None = None) -> AudioNet:
+    def for_corpora(
+        self, corpora: Sequence[int], other: AudioNet | None = None, *, mode: str = "scratch"
+    ) -> AudioNet:
         """Make a net of its own with the layers of some corpora, and those of another net.
 
         Parameters
@@ -160,6 +162,8 @@ class AudioNet(NeuralNet):
             Whose sets of layers to keep; the trunk is kept in any case.
         other : AudioNet, optional
             Of one corpus, with the same trunk. Its set becomes the last one.
+        mode : str, default="scratch"
+            What of the new net is frozen.
 
         Returns
         -------
@@ -175,7 +179,7 @@ class AudioNet(NeuralNet):
         net = AudioNet(
             architecture,
             tuple(net.targets[number] for net, number in parts),
-            replace(self.settings, loss_options=options, mode="scratch"),
+            replace(self.settings, loss_options=options, mode=mode),
             device=self.device,
             seed=self.seed,
         )

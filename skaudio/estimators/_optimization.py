@@ -222,9 +222,8 @@ class MultistepLearningRate(LearningRate):
         self.n_epochs = n_epochs
 
     def _find_stage(self) -> tuple[int, int]:
-        third = -(-self.n_epochs // 3)
-        stage = min(2, len(self.past_) // third)
-        return stage, stage * third
+        stage = min(2, 3 * len(self.past_) // self.n_epochs)
+        return stage, -(-stage * self.n_epochs // 3)
 
     def _factor(self) -> float:
         return 0.1 ** self.stage_[0]

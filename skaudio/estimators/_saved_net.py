@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from skaudio.estimators._targets import Target
 from skaudio.networks.building import skip_initial_weights
 from skaudio.persistence.tensors import TensorStore
 
-__all__ = ["plain_rows", "rebuild", "record"]
+__all__ = ["as_constructed", "plain_rows", "rebuild", "record"]
 
 # What has weights; a loss may have some to learn, too.
 _MODULES = ("module", "criterion")
@@ -109,6 +110,19 @@ def rebuild(
     net.history.extend(history)
     for name in _MODULES:
         getattr(net, f"{name}_").load_state_dict(_part(found, name))
+
+
+def as_constructed(callback: Any) -> Any:
+    """Copy a callback, or a pair of name and callback, without what it learned in a training."""
+    if isinstance(callback, tuple):
+        name, callback = callback
+        return name, as_constructed(callback)
+    if isinstance(callback, type):
+        return callback
+    constructed = copy.copy(callback)
+    for name in [name for name in vars(constructed) if name.endswith("_")]:
+        delattr(constructed, name)
+    return constructed
 
 
 def plain_rows(history: Any) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from sklearn.utils.validation import column_or_1d
 
 from skaudio.metrics import concordance_correlation, unweighted_average_recall
 
-__all__ = ["ClassTarget", "NumberTarget", "Target"]
+__all__ = ["ClassTarget", "NumberTarget", "Target", "check_class_weight"]
 
 _LARGEST = float(np.finfo(np.float32).max)  # losses are computed in float32
 
@@ -145,7 +145,7 @@ class ClassTarget(Target):
             )
         learned = replace(self, classes=classes, order=order)
         if isinstance(self.class_weight, Mapping):
-            return replace(learned, factors=_check_class_weight(self.class_weight, classes))
+            return replace(learned, factors=check_class_weight(self.class_weight, classes))
         if self.class_weight == "balanced":
             return replace(learned, factors=_balance(learned.encode(y), weight, len(classes)))
         return learned
@@ -364,7 +364,7 @@ def _balance(target: NDArray, weight: NDArray | None, n_classes: int) -> NDArray
     return factors
 
 
-def _check_class_weight(class_weight: Mapping, classes: NDArray) -> NDArray[np.float64]:
+def check_class_weight(class_weight: Mapping, classes: NDArray) -> NDArray[np.float64]:
     """Return each class' weight, whether or not clips of it are at hand."""
     known = classes.tolist()
     unknown = [label for label in class_weight if label not in known]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
+import numpy as np
 from skorch.callbacks import Callback, GradientNormClipping, PrintLog
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ from skaudio.estimators._checkpoint import Checkpoints
 from skaudio.estimators._data import ClipSource, Corpus, Dataset
 from skaudio.estimators._net import AudioNet
 from skaudio.estimators._optimization import StagedLearningRate, make_schedule
-from skaudio.exceptions import DivergedError, SkaudioWarning, StopTraining, warn
+from skaudio.exceptions import AudioFormatError, DivergedError, SkaudioWarning, StopTraining, warn
 from skaudio.losses import size_rule
 
 __all__ = ["RunSettings", "prediction_segments", "train"]
@@ -133,13 +134,38 @@ def _warn_of_interrupt(epoch: int, *, resumes: bool) -> None:
 def prediction_segments(
     net: AudioNet, source: ClipSource, crop: int | None, aggregation: str
 ) -> Segments:
-    """Say which parts of the clips a prediction looks at."""
+    """Say which parts of the clips a prediction looks at.
+
+    Raises
+    ------
+    AudioFormatError
+        If the network takes clips of one length only, and one has another.
+    """
     if crop is not None:
         take = covering_crops if aggregation == "mean" else centre_crops
-        return take(source.lengths, crop)
-    # Clips of as many frames get one length, so that they can share a batch: the samples between
-    # two hops change no feature.
-    return whole_clips(net.module_.padded_length(source.lengths))
+        segments = take(source.lengths, crop)
+    else:
+        # Clips of as many frames get one length, so that they can share a batch: the samples
+        # between two hops change no feature.
+        segments = whole_clips(net.module_.padded_length(source.lengths))
+    _check_frames(net, segments)
+    return segments
+
+
+def _check_frames(net: AudioNet, segments: Segments) -> None:
+    """Refuse clips of another length than a fixed-size network was built for."""
+    module = net.module_
+    wanted = getattr(module.network, "n_frames", None)
+    if wanted is None:
+        return
+    frames = module.n_frames(segments.length)
+    wrong = np.flatnonzero(frames != wanted)
+    if len(wrong):
+        raise AudioFormatError(
+            f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
+            f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
+            "that takes any length, such as MTSNet(pooling='attention')."
+        )
 
 
 def _training_batches(

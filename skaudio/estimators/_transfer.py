@@ -18,31 +18,38 @@ not change either.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
 from torch import Tensor, nn
 
 import skaudio.networks as networks
+from skaudio.estimators._data import Corpus
 from skaudio.estimators._module import Architecture, differences
 from skaudio.estimators._targets import Target
+from skaudio.estimators._trained_net import TrainedNetMixin
+from skaudio.persistence import load
 
 __all__ = [
     "MODES",
-    "PRETRAINED_REMEDY",
     "Mode",
     "Pretrained",
     "check_mode",
     "eval_frozen",
-    "find_head",
     "freeze",
+    "open_pretrained",
+    "start_weights",
 ]
 
 Mode = Literal["scratch", "finetune", "last-layer", "adapters"]
 MODES = ("scratch", "finetune", "last-layer", "adapters")
 
-PRETRAINED_REMEDY = (
+_REMEDY = (
     "Pass a fitted AudioClassifier or AudioRegressor in sklearn.frozen.FrozenEstimator(...), or "
     "the path of a file that skaudio.save wrote"
 )
@@ -64,7 +71,7 @@ def check_mode(mode: str | None, pretrained: Any, network: Any) -> None:
     if mode not in (None, "scratch") and pretrained is None:
         raise ValueError(
             f"mode={mode!r} starts from a trained network, but pretrained is None. "
-            f"{PRETRAINED_REMEDY}; or set mode='scratch'."
+            f"{_REMEDY}; or set mode='scratch'."
         )
     if mode == "adapters" and network is not None and not getattr(network, "has_adapters", False):
         kinds = [getattr(networks, name) for name in networks.__all__]
@@ -95,7 +102,7 @@ class Pretrained:
 
     def identity(self) -> Any:
         """Return what tells this network from others, to be hashed: all that it is."""
-        return self.architecture, self.network.state_dict()
+        return self.architecture, self.targets, self.network.state_dict()
 
     def n_outputs(self, mode: str, n_outputs: int | tuple[int, ...]) -> int | tuple[int, ...]:
         """Say how a network for so many outputs is asked for: a tuple asks for adapters."""
@@ -151,35 +158,87 @@ class Pretrained:
         state, found = network.state_dict(), self.network.state_dict()
         wanted = _adapters_start(network, self.network) if mode == "adapters" else list(state)
         if not keeps_head:
-            head = _prefix(network, _need_head(network))
+            head = _prefixes(network, _need_head(network))
             wanted = [name for name in wanted if not name.startswith(head)]
-        taken = {name: _lookup(found, name) for name in wanted}
-        wrong = [
-            name for name, part in taken.items() if part is None or part.shape != state[name].shape
-        ]
-        if wrong:
-            self._refuse(architecture, wrong[0], state[wrong[0]], taken[wrong[0]])
-        network.load_state_dict(state | taken)
+        places = {name: _place(found, name) for name in wanted}
+        for name, place in places.items():
+            if place not in found or found[place].shape != state[name].shape:
+                self._refuse(architecture, name, state[name], found.get(place))
+        # A pooling that all share is not needed where each corpus has its own.
+        owned = (*_prefixes(self.network, _find_head(self.network)), "sets.", "trunk.pooling.")
+        for name in found.keys() - places.values():
+            if not name.startswith(owned):
+                self._refuse(architecture, name, None, found[name])
+        network.load_state_dict(state | {name: found[place] for name, place in places.items()})
         return keeps_head
 
     def _refuse(
-        self, architecture: Architecture, name: str, wanted: Tensor, found: Tensor | None
+        self, architecture: Architecture, name: str, wanted: Tensor | None, found: Tensor | None
     ) -> None:
         ours, theirs = architecture, self.architecture
         found_differences = differences(ours.network, theirs.network, "network") | differences(
             ours.n_frames, theirs.n_frames, "n_frames"
         )
-        shapes = (
-            f"{tuple(wanted.shape)} here, {None if found is None else tuple(found.shape)} there"
-        )
+        here, there = (None if part is None else tuple(part.shape) for part in (wanted, found))
         raise ValueError(
             f"pretrained is another network: {_list(found_differences) or 'built otherwise'} "
-            f"(weights {name}: {shapes}). Set network=None to take its description, or train one "
-            "like it."
+            f"(weights {name}: {here} here, {there} there). Set network=None to take its "
+            "description, or train one like it."
         )
 
 
-def find_head(network: Any, corpus: int = 0) -> nn.Module | None:
+def open_pretrained(given: Any, mode: str) -> Pretrained:
+    """Look into a fitted estimator, or load the file that has one."""
+    where = "pretrained"
+    if isinstance(given, (str, Path)):
+        where = f"pretrained={str(given)!r}"
+        given = load(given)
+    found = given.estimator if isinstance(given, FrozenEstimator) else given
+    if not isinstance(found, TrainedNetMixin):
+        raise TypeError(
+            f"{where} is a {type(found).__name__}, but expected a model of skaudio. "
+            f"{_REMEDY}. Of a Pipeline, pass the last step."
+        )
+    if not found.__sklearn_is_fitted__():
+        raise NotFittedError(
+            f"{where} is a {type(found).__name__} that is not fitted. Fit it first, and pass "
+            "FrozenEstimator(model): clone, which cross-validation and searches call, empties an "
+            "estimator that is passed as it is."
+        )
+    corpora = [str(name) for name in getattr(found, "corpora_", ())]
+    if mode in ("finetune", "last-layer") and len(corpora) > 1:
+        raise ValueError(
+            f"{where} was trained on several corpora, {corpora}, but mode={mode!r} starts "
+            "from the layers of one. Pass FrozenEstimator(model.for_corpus(name)), or set "
+            "mode='adapters'."
+        )
+    return Pretrained(found.architecture_, found.net_.targets, found.net_.module_.network)
+
+
+def start_weights(net: Any, pretrained: Pretrained | None, corpora: Sequence[Corpus]) -> None:
+    """Set the weights that training begins with, where they are not random ones."""
+    network, mode = net.module_.network, net.settings.mode
+    if pretrained is not None and mode != "scratch":
+        pretrained.check_fit(net.architecture)
+        if pretrained.start(net.architecture, network, mode, corpora[0].target):
+            return  # the head has been taken over
+    if not isinstance(net.architecture.network, nn.Module):
+        for corpus in corpora:
+            _start_head(network, corpus)
+
+
+def _start_head(network: nn.Module, corpus: Corpus) -> None:
+    """Let an untrained network predict the shares of the classes, or the mean."""
+    target, training = corpus.target, corpus.training
+    head = _find_head(network, training.corpus)
+    layers = [] if head is None else list(head.modules())
+    last = next((part for part in reversed(layers) if isinstance(part, nn.Linear)), None)
+    if last is not None and last.bias is not None and last.out_features == target.n_outputs:
+        with torch.no_grad():
+            last.bias.copy_(torch.from_numpy(target.first_bias(training.target, training.weight)))
+
+
+def _find_head(network: Any, corpus: int = 0) -> nn.Module | None:
     """Return what maps the vector of a clip to outputs; None if the network does not say."""
     owner = network.sets[corpus] if hasattr(network, "sets") else network
     head = getattr(owner, "head", None)
@@ -187,7 +246,7 @@ def find_head(network: Any, corpus: int = 0) -> nn.Module | None:
 
 
 def _need_head(network: Any, corpus: int = 0) -> nn.Module:
-    head = find_head(network, corpus)
+    head = _find_head(network, corpus)
     if head is None:
         raise ValueError(
             f"{type(network).__name__} has no attribute `head`, so that it is not known which "
@@ -199,12 +258,11 @@ def _need_head(network: Any, corpus: int = 0) -> nn.Module:
 def freeze(network: nn.Module, mode: str) -> None:
     """Let the parameters that a mode trains require gradients, and no others.
 
-    A network that is trained as a whole keeps what it froze itself.
+    From scratch, a network keeps what it froze itself.
     """
-    trained = _trained_part(network, mode)
-    if trained is not network:
+    if mode != "scratch":
         network.requires_grad_(False)
-        trained.requires_grad_(True)
+        _trained_part(network, mode).requires_grad_(True)
 
 
 def eval_frozen(network: nn.Module, mode: str) -> None:
@@ -236,8 +294,8 @@ def _adapters_start(network: Any, source: Any) -> list[str]:
     return names
 
 
-def _lookup(state: dict[str, Tensor], name: str) -> Tensor | None:
-    """Find weights by name, those of any set in the only one.
+def _place(state: dict[str, Tensor], name: str) -> str:
+    """Say under which name weights stand elsewhere, those of any set in the only one.
 
     A pooling may be shared in one network and a corpus' in the other.
     """
@@ -247,12 +305,13 @@ def _lookup(state: dict[str, Tensor], name: str) -> Tensor | None:
         if name.startswith(own) and name not in state:
             name = other + name.removeprefix(own)
             break
-    return state.get(name)
+    return name
 
 
-def _prefix(network: nn.Module, part: nn.Module) -> str:
-    name = next(name for name, module in network.named_modules() if module is part)
-    return f"{name}."
+def _prefixes(network: nn.Module, part: nn.Module | None) -> tuple[str, ...]:
+    """Return how the names of a part's weights begin: twice, if it has two names."""
+    named = network.named_modules(remove_duplicate=False)
+    return tuple(f"{name}." for name, module in named if module is part)
 
 
 def _list(found: dict[str, tuple[Any, Any]]) -> str:

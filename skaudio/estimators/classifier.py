@@ -14,10 +14,11 @@ from sklearn.base import ClassifierMixin
 
 from skaudio._validation import Interval, StrOptions, fit_context
 from skaudio.augmentation import Augmentation, PresetName
-from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
+from skaudio.estimators._base import BaseAudioEstimator
 from skaudio.estimators._docs import document
 from skaudio.estimators._optimization import OptimizerName, ScheduleName
 from skaudio.estimators._targets import ClassTarget
+from skaudio.estimators._trained_net import mean_per_clip
 from skaudio.estimators._transfer import Mode
 from skaudio.losses import CLASSIFICATION_LOSSES, ClassificationLoss, OrdinalLoss
 

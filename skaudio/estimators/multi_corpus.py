@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 import numpy as np
-import pandas as pd
 from joblib import effective_n_jobs
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin, MetaEstimatorMixin, clone
@@ -17,17 +15,27 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import check_is_fitted
 
 from skaudio._validation import CallbackSupportMixin, Interval, fit_context, with_callbacks
-from skaudio.estimators._base import TrainedNetMixin, fit_task
+from skaudio.estimators._callbacks import fit_task
+from skaudio.estimators._corpora import (
+    check_kind,
+    check_names,
+    hold_back,
+    labels_of,
+    make_corpora,
+    name_of,
+    naming,
+    split_names,
+)
 from skaudio.estimators._data import (
     ClipSource,
     Corpus,
     check_clips,
-    make_training_set,
     make_validation_set,
 )
 from skaudio.estimators._net import AudioNet
 from skaudio.estimators._targets import ClassTarget
 from skaudio.estimators._torch_state import threads
+from skaudio.estimators._trained_net import TrainedNetMixin
 from skaudio.estimators._training import train
 from skaudio.estimators._transfer import Pretrained
 from skaudio.estimators.classifier import (
@@ -35,13 +43,9 @@ from skaudio.estimators.classifier import (
     class_probabilities,
     log_class_probabilities,
 )
-from skaudio.exceptions import AudioFormatError
 from skaudio.networks import AdapterResNet
 
 __all__ = ["MultiCorpusClassifier"]
-
-_COLUMN = "corpus"
-_UNNAMED = "default"
 
 
 class MultiCorpusClassifier(
@@ -189,18 +193,18 @@ class MultiCorpusClassifier(
         """
         model = self._new_model()
         pretrained = model._open_pretrained()
-        clips, names = _split_names(X, corpus)
+        clips, names = split_names(X, corpus)
         source = self._check_clips(model, clips, reset=True)
-        corpora = _make_corpora(model, source, y, sample_weight, groups, names)
+        corpora = make_corpora(model, source, y, sample_weight, groups, names)
         corpora = self._add_validation(model, corpora, X_val, y_val, corpus_val)
         checkpoints = model._open_checkpoints(corpora, pretrained, self.steps_per_epoch)
         seed = model._choose_seed(checkpoints, fresh=True)
-        corpora = [_hold_back(model, part, seed) for part in corpora]
+        corpora = [hold_back(model, part, seed) for part in corpora]
         settings = model._run_settings(corpora, self.steps_per_epoch)
         with threads(model.n_threads), fit_task(self, settings) as settings:
             outputs = tuple(part.target.n_outputs for part in corpora)
             net = model._make_net(corpora, seed, pretrained, outputs)
-            self._take(model, net, {_name(part): len(part.training) for part in corpora})
+            self._take(model, net, {name_of(part): len(part.training) for part in corpora})
             train(net, settings, corpora, checkpoints)
         return self
 
@@ -297,8 +301,11 @@ class MultiCorpusClassifier(
         """
         check_is_fitted(self)
         number = self._number_of(name)
-        model = clone(self.estimator_)
         net = self.net_.for_corpora([number])
+        # Further training is that of the whole network, which has no need of its origin.
+        model = clone(self.estimator_).set_params(
+            network=net.architecture.network, mode=None, pretrained=None
+        )
         model.architecture_, model.net_ = net.architecture, net
         model.target_ = model.net_.targets[0]
         model.n_clips_ = self.n_clips_[str(name)]
@@ -346,18 +353,27 @@ class MultiCorpusClassifier(
             )
         model = clone(self.estimator_).set_params(mode="adapters")
         pretrained = Pretrained(self.architecture_, self.net_.targets, self.net_.module_.network)
-        source = self._check_clips(model, X, reset=False)
-        (part,) = _make_corpora(model, source, y, sample_weight, groups, str(corpus))
-        _check_kind(_labels(part.target), self.classes_)
-        if X_val is not None or y_val is not None:
-            (part,) = self._add_validation(model, [part], X_val, y_val, str(corpus))
-        checkpoints = model._open_checkpoints([part], pretrained)
+        clips, column = split_names(X, None)
+        if column is not None and set(check_names(column, len(column))) != {str(corpus)}:
+            raise ValueError(
+                f"X has clips of {np.unique(column).tolist()} in its column 'corpus', but "
+                f"add_corpus learns {str(corpus)!r}. Pass the clips of that corpus alone."
+            )
+        source = self._check_clips(model, clips, reset=False)
+        known = self.classes_.tolist()
+        (part,) = make_corpora(model, source, y, sample_weight, groups, str(corpus), known)
+        check_kind(labels_of(part.target), self.classes_)
+        (part,) = self._add_validation(model, [part], X_val, y_val, str(corpus))
+        steps = self.steps_per_epoch
+        checkpoints = model._open_checkpoints([part], pretrained, steps)
         seed = model._choose_seed(checkpoints, fresh=True)
-        part = _hold_back(model, part, seed)
+        part = hold_back(model, part, seed)
         with threads(model.n_threads):
             net = model._make_net([part], seed, pretrained, (part.target.n_outputs,))
-            train(net, model._run_settings([part]), [part], checkpoints)
-            joined = self.net_.for_corpora(range(len(self.corpora_)), net)
+            train(net, model._run_settings([part], steps), [part], checkpoints)
+            joined = self.net_.for_corpora(
+                range(len(self.corpora_)), net, mode=self.net_.settings.mode
+            )
         self._take(self.estimator_, joined, self.n_clips_ | {str(corpus): len(part.training)})
         return self
 
@@ -414,15 +430,15 @@ class MultiCorpusClassifier(
         if X is None:
             model._check_staged()
             return list(corpora)
-        clips, names = _split_names(X, names)
+        clips, names = split_names(X, names)
         source = self._check_clips(model, clips, reset=False)
-        labels, names = ClassTarget().check(y, "y_val"), _check_names(names, len(source))
+        labels, names = ClassTarget().check(y, "y_val"), check_names(names, len(source))
         if len(labels) != len(source):
             raise ValueError(
                 f"X_val has {len(source)} clips, but y_val has {len(labels)} entries: pass one for "
                 "each clip."
             )
-        known = {_name(part) for part in corpora}
+        known = {name_of(part) for part in corpora}
         if set(names) != known:
             raise ValueError(
                 f"X_val has clips of {np.unique(names).tolist()}, but expected some of each corpus "
@@ -430,10 +446,11 @@ class MultiCorpusClassifier(
             )
         result = []
         for part in corpora:
-            rows = np.flatnonzero(names == _name(part))
-            validation = make_validation_set(
-                source.subset(rows), labels[rows], part.target, None, part.training
-            )
+            rows = np.flatnonzero(names == name_of(part))
+            with naming(part.name):
+                validation = make_validation_set(
+                    source.subset(rows), labels[rows], part.target, None, part.training
+                )
             result.append(replace(part, validation=validation))
         return result
 
@@ -443,7 +460,7 @@ class MultiCorpusClassifier(
         self.architecture_, self.net_ = net.architecture, net
         self.n_clips_ = n_clips
         self.corpora_ = np.array(list(n_clips))
-        labels = [_labels(target) for target in net.targets]
+        labels = [labels_of(target) for target in net.targets]
         self.corpus_classes_ = dict(zip(n_clips, labels, strict=True))
         self.classes_ = np.unique(np.concatenate(labels))
 
@@ -456,7 +473,7 @@ class MultiCorpusClassifier(
     ) -> NDArray[np.float32]:
         """Let each corpus' clips be predicted by its layers, in the columns of its classes."""
         check_is_fitted(self)
-        clips, names = _split_names(X, corpus)
+        clips, names = split_names(X, corpus)
         source = self._check_clips(self.estimator_, clips, reset=False)
         if names is None and len(self.corpora_) == 1:
             names = str(self.corpora_[0])
@@ -465,13 +482,13 @@ class MultiCorpusClassifier(
                 f"X names no corpus, but the model knows {self.corpora_.tolist()}. Pass a "
                 "DataFrame with the column 'corpus', or corpus=."
             )
-        names = _check_names(names, len(source))
+        names = check_names(names, len(source))
         numbers = {name: self._number_of(name) for name in np.unique(names)}
         result = np.full((len(source), len(self.classes_)), elsewhere, np.float32)
         for name, number in numbers.items():
             rows = np.flatnonzero(names == name)
             outputs, clip = self.estimator_._run_net(self.net_, source.subset(rows), number)
-            columns = np.searchsorted(self.classes_, _labels(self.net_.targets[number]))
+            columns = np.searchsorted(self.classes_, labels_of(self.net_.targets[number]))
             result[np.ix_(rows, columns)] = combine(outputs, clip)
         return result
 
@@ -492,116 +509,3 @@ class MultiCorpusClassifier(
 
 def _default_estimator() -> AudioClassifier:
     return AudioClassifier(AdapterResNet())
-
-
-def _split_names(X: Any, corpus: Any) -> tuple[Any, Any]:
-    """Separate clips from the names of their corpora, which are None if there are none."""
-    if _COLUMN not in getattr(X, "columns", ()):
-        return X, corpus
-    if corpus is not None:
-        raise ValueError(
-            "X has a column 'corpus', and corpus= was passed as well. Leave one of them out."
-        )
-    clips = X.drop(columns=_COLUMN)
-    if clips.shape[1] == 0:
-        raise AudioFormatError(
-            "X has the column 'corpus' only, but expected clips as well: a column of paths, for "
-            "example."
-        )
-    # A single column holds clips, paths or arrays, one in each cell, unless it holds numbers.
-    holds_clips = clips.shape[1] == 1 and not pd.api.types.is_numeric_dtype(clips.iloc[:, 0])
-    return clips.iloc[:, 0].tolist() if holds_clips else clips, X[_COLUMN]
-
-
-def _check_names(names: Any, n_clips: int) -> NDArray[np.str_]:
-    """Return a name for each clip, as text; without names, all are of one corpus."""
-    if names is None or isinstance(names, str):
-        return np.full(n_clips, _UNNAMED if names is None else names)
-    found = np.asarray(names, dtype=object)
-    if found.shape != (n_clips,):
-        raise ValueError(
-            f"corpus has the shape {found.shape}, but there are {n_clips} clips: pass one name for "
-            "each, or one for all."
-        )
-    missing = np.flatnonzero(pd.isna(found))
-    if len(missing):
-        raise ValueError(
-            f"corpus is missing for clip {missing[0]} ({found[missing[0]]!r}), and for "
-            f"{len(missing) - 1} more. Name the corpus of each clip."
-        )
-    return found.astype(str)
-
-
-def _check_labels(y: Any, source: ClipSource) -> NDArray:
-    """Check the labels of all corpora together."""
-    if y is None:
-        raise ValueError(
-            "Training requires y to be passed, but the target y is None. Pass one entry per clip."
-        )
-    labels = ClassTarget().check(y)
-    if len(labels) != len(source):
-        raise ValueError(
-            f"X has {len(source)} clips, but y has {len(labels)} entries: pass one for each clip."
-        )
-    return labels
-
-
-def _check_kind(labels: NDArray, known: NDArray) -> None:
-    """Refuse to mix text and numbers: they have no common order."""
-    if (labels.dtype.kind in "OUS") != (known.dtype.kind in "OUS"):
-        raise ValueError(
-            f"y has labels such as {labels.tolist()[0]!r}, but those of the other corpora are like "
-            f"{known.tolist()[0]!r}: text and numbers have no common order. Make all of them text."
-        )
-
-
-def _make_corpora(
-    model: AudioClassifier, source: ClipSource, y: Any, sample_weight: Any, groups: Any, names: Any
-) -> list[Corpus]:
-    """Divide clips among corpora; check and encode what is known of each."""
-    labels = _check_labels(y, source)
-    names = _check_names(names, len(source))
-    given = {"sample_weight": sample_weight, "groups": groups}
-    known = {what: None if v is None else np.asarray(v) for what, v in given.items()}
-    for what, values in known.items():
-        if values is not None and values.shape != (len(source),):
-            raise ValueError(
-                f"{what} has shape {values.shape}, but there are {len(source)} clips: pass one "
-                "entry for each."
-            )
-    target = model._new_target(y)  # of all, as the order of an ordered Categorical is
-    result = []
-    for number, name in enumerate(np.unique(names)):
-        rows = np.flatnonzero(names == name)
-        weight, group = (None if v is None else v[rows] for v in known.values())
-        with _naming(name):
-            learned, training = make_training_set(
-                source.subset(rows), labels[rows], target, weight, group,
-                before=None, corpus=number,
-            )  # fmt: skip
-        result.append(Corpus(learned, training, name=None if name == _UNNAMED else str(name)))
-    return result
-
-
-def _hold_back(model: AudioClassifier, corpus: Corpus, seed: int) -> Corpus:
-    with _naming(corpus.name):
-        return model._hold_back(corpus, seed)
-
-
-def _labels(target: Any) -> NDArray:
-    return target.labels  # only classes are learned here
-
-
-def _name(corpus: Corpus) -> str:
-    return _UNNAMED if corpus.name is None else corpus.name
-
-
-@contextmanager
-def _naming(corpus: str | None) -> Iterator[None]:
-    """Say in errors which corpus they are about."""
-    try:
-        yield
-    except ValueError as error:
-        if corpus in (None, _UNNAMED):
-            raise
-        raise type(error)(f"corpus {str(corpus)!r}: {error}") from error

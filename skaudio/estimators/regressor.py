@@ -9,9 +9,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import RegressorMixin
 
 from skaudio._validation import StrOptions, fit_context
-from skaudio.estimators._base import BaseAudioEstimator, mean_per_clip
+from skaudio.estimators._base import BaseAudioEstimator
 from skaudio.estimators._docs import document
 from skaudio.estimators._targets import NumberTarget
+from skaudio.estimators._trained_net import mean_per_clip
 from skaudio.losses import REGRESSION_LOSSES, ConcordanceLoss
 
 __all__ = ["AudioRegressor"]

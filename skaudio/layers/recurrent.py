@@ -77,7 +77,9 @@ class RecurrentLayer(nn.Module):
 def _run(rnn: nn.RNNBase, x: Tensor) -> Tensor:
     """Apply one direction, in the type of `x`."""
     if x.dtype != torch.float64:
-        return rnn(x)[0]
+        # cuDNN has no backward pass for a layer in evaluation, as a frozen one is.
+        with torch.backends.cudnn.flags(enabled=rnn.training or not x.requires_grad):
+            return rnn(x)[0]
     weights = [weight.double() for weight in rnn.parameters()]
     zero = x.new_zeros(1, len(x), rnn.hidden_size)
     # Biases, one layer, no dropout, no training, one direction, batch first.

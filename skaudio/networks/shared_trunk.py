@@ -19,7 +19,8 @@ class SharedTrunk(nn.Module):
     ----------
     modules : sequence of torch.nn.Module
         Of one architecture, each with as many outputs as its corpus needs. The first one becomes
-        the trunk; of the others only the attribute ``head`` is kept.
+        the trunk; of the others only the attribute ``head`` is kept, which has to be the last
+        computation of each.
 
     Raises
     ------
@@ -49,10 +50,23 @@ class SharedTrunk(nn.Module):
         """The only number of frames that the module takes; None if it takes any."""
         return getattr(self.trunk, "n_frames", None)
 
+    def set_clip_counts(self, n_clips: Sequence[int]) -> None:
+        """Take note of nothing: no penalty depends on the number of clips."""
+        if len(n_clips) != len(self.sets):
+            raise ValueError(
+                f"set_clip_counts: got {len(n_clips)} numbers of clips, but expected one for each "
+                f"of the {len(self.sets)} corpora."
+            )
+
     def forward(self, x: Tensor, lengths: Tensor | None = None, corpus: int = 0) -> Any:
         """Map ``(batch, n_channels, n_bands, n_frames)`` to logits of one corpus."""
         output = self.trunk(x, lengths) if self._takes_lengths else self.trunk(x)
         vector, *named = output if isinstance(output, tuple) else (output,)
+        if not 0 <= corpus < len(self.sets):
+            raise IndexError(
+                f"corpus: got {corpus}, but the network has heads for {len(self.sets)} corpora, "
+                "counted from 0."
+            )
         logits = _find_head(self.sets[corpus])(vector)
         return (logits, *named) if named else logits
 

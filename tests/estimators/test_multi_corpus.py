@@ -438,6 +438,54 @@ def test_files_are_read_lazily(tmp_path):
     np.testing.assert_array_equal(one.predict_proba(X), two.predict_proba(X))
 
 
+def test_a_table_of_one_column_with_names_beside_it(corpora):
+    X, y, _ = corpora
+    expected = MultiCorpusClassifier(single()).fit(X, y).predict_proba(X)
+    model = MultiCorpusClassifier(single()).fit(X[["clip"]], y, corpus=X["corpus"])
+    np.testing.assert_array_equal(model.predict_proba(X[["clip"]], X["corpus"]), expected)
+
+
+def test_class_weights_may_leave_out_labels_of_other_corpora(corpora):
+    X, y, _ = corpora
+    model = MultiCorpusClassifier(single(class_weight={"sad": 2.0})).fit(
+        X[~of(X, "de")], y[~of(X, "de")]
+    )
+    model.add_corpus(X[of(X, "de")], y[of(X, "de")], "de")
+    with pytest.raises(ValueError, match="class_weight has the label 'sat'"):
+        MultiCorpusClassifier(single(class_weight={"sat": 2.0})).fit(X, y)
+
+
+def test_further_training_of_one_corpus_is_that_of_a_whole_network(corpora):
+    X, y, _ = corpora
+    big = single().fit(X["clip"][of(X, "pets")].tolist(), y[of(X, "pets")])
+    rest = ~of(X, "pets")
+    model = MultiCorpusClassifier(single(mode="adapters", pretrained=FrozenEstimator(big)))
+    own = model.fit(X[rest], y[rest]).for_corpus("de")
+    clips = X["clip"][of(X, "de")].tolist()
+    own.partial_fit(clips, y[of(X, "de")])
+    assert own.n_trained_parameters_ == own.n_parameters_
+    before = model.n_parameters_ - model.n_trained_parameters_
+    model.add_corpus(X["clip"][of(X, "pets")].tolist(), y[of(X, "pets")], "pets")
+    assert model.n_parameters_ - model.n_trained_parameters_ == before > 0
+
+
+def test_add_corpus_of_a_table_of_another(fitted, corpora):
+    X, y, _ = corpora
+    with pytest.raises(ValueError, match=r"clips of \['ur'\] in its column.*learns 'fr'"):
+        fitted.add_corpus(X[of(X, "ur")], y[of(X, "ur")], "fr")
+
+
+@pytest.mark.parametrize(("n_epochs", "epochs"), [(3, [1, 1, 1]), (4, [2, 1, 1]), (10, [4, 3, 3])])
+def test_three_rates_for_a_third_of_the_epochs_each(corpora, n_epochs, epochs):
+    X, y, _ = corpora
+    model = MultiCorpusClassifier(
+        single(lr_schedule="multistep", max_epochs=n_epochs), steps_per_epoch=1
+    )
+    rates = model.fit(X, y).history_["lr"]
+    assert rates.round(12).value_counts(sort=False).tolist() == epochs
+    np.testing.assert_allclose(rates.unique(), [1e-2, 1e-3, 1e-4])
+
+
 # ------------------------------------------------------------------------------------ transfer
 
 

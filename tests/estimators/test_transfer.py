@@ -19,7 +19,14 @@ from skaudio import AudioClassifier, AudioRegressor, LogMelSpectrogram, networks
 from skaudio.datasets import make_tones
 from skaudio.estimators._optimization import count_plateaus
 from skaudio.exceptions import DamagedFileError
-from skaudio.networks import AdapterResNet, BaseNetwork, MTSNet, SeparableNet
+from skaudio.networks import (
+    AdapterResNet,
+    AdapterRNN,
+    BaseNetwork,
+    MTSNet,
+    SeparableNet,
+    VGG16Net,
+)
 
 SMALL = {
     "AdapterResNet": {"n_filters": 2, "n_blocks": 1, "input_norm": True},
@@ -430,6 +437,67 @@ def test_further_training_in_another_mode(resnet, other):
     model.fit(*other)
     with pytest.raises(ValueError, match="mode is 'finetune', but further training goes on"):
         model.set_params(mode="finetune").fit(*other)
+
+
+class Wrapped(nn.Module):
+    """A network whose head has two names."""
+
+    def __init__(self, n_bands, n_outputs, n_frames=None, n_channels=1):
+        super().__init__()
+        self.body = nn.Module()
+        self.body.conv = nn.Linear(n_bands, 8)
+        self.body.fc = nn.Linear(8, n_outputs)
+        self.head = self.body.fc
+
+    def forward(self, x):
+        return self.head(self.body.conv(x.mean(dim=(1, 3))).relu())
+
+
+def test_a_head_of_two_names_is_new_for_other_labels(data):
+    X, y = data
+    big = classifier(Wrapped).fit(X, y)
+    new = {"dog": "bark", "cat": "meow", "cow": "moo"}
+    model = classifier(Wrapped, mode="finetune", pretrained=FrozenEstimator(big), **STILL)
+    model.fit(X, np.array([new[label] for label in y]))
+    assert not close(state_of(model)["head.weight"], state_of(big)["head.weight"])
+    assert close(state_of(model)["body.conv.weight"], state_of(big)["body.conv.weight"])
+
+
+def test_a_network_of_more_layers_is_not_cut_short(data, other):
+    big = classifier(AdapterRNN(n_hidden=4, n_layers=3, down_pool=2)).fit(*data)
+    for mode in ("finetune", "adapters"):
+        model = classifier(
+            AdapterRNN(n_hidden=4, n_layers=2, down_pool=2),
+            mode=mode, pretrained=FrozenEstimator(big),
+        )  # fmt: skip
+        with pytest.raises(ValueError, match="network__n_layers is 2 here, 3 there"):
+            model.fit(*other)
+
+
+def test_weights_of_vgg16_need_no_file_a_second_time(data, other, tmp_path):
+    module = VGG16Net(width=0.02).build(6, 3)
+    places = iter([0, 2, 5, 7, 10, 12, 14, 17, 19, 21, 24, 26, 28])
+    weights = {
+        f"features.{place}.{name}": part
+        for place, conv in zip(places, module.trunk.body.convs, strict=True)
+        for name, part in conv.state_dict().items()
+    }
+    torch.save(weights, tmp_path / "vgg16.pt")
+    big = classifier(VGG16Net(width=0.02, weights=str(tmp_path / "vgg16.pt"))).fit(*data)
+    assert big.n_trained_parameters_ < big.n_parameters_
+    (tmp_path / "vgg16.pt").unlink()
+    model = classifier(mode="finetune", pretrained=FrozenEstimator(big)).fit(*other)
+    assert model.n_trained_parameters_ == model.n_parameters_
+
+
+def test_runs_of_other_labels_are_other_runs(data, tmp_path):
+    X, y = data
+    for labels in (y, np.where(y == "dog", "zebra", y)):
+        with pytest.raises(RuntimeError, match="crash"):
+            classifier(
+                MTSNet(n_filters=(2,)), max_epochs=6, checkpoint_dir=tmp_path, callbacks=[Crash()]
+            ).fit(X, labels)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 # -------------------------------------------------------------------- EmoNet's learning rates
