@@ -75,15 +75,15 @@ class RecurrentLayer(nn.Module):
 
 
 def _run(rnn: nn.RNNBase, x: Tensor) -> Tensor:
-    """Apply one direction, in the type of `x`."""
-    if x.dtype != torch.float64:
-        # cuDNN has no backward pass for a layer in evaluation, as a frozen one is.
-        with torch.backends.cudnn.flags(enabled=rnn.training or not x.requires_grad):
-            return rnn(x)[0]
-    weights = [weight.double() for weight in rnn.parameters()]
+    """Apply one direction, in evaluation in the type of `x`."""
+    if rnn.training:
+        return rnn(x)[0]
+    weights = [weight.to(x.dtype) for weight in rnn.parameters()]
     zero = x.new_zeros(1, len(x), rnn.hidden_size)
-    # Biases, one layer, no dropout, no training, one direction, batch first.
-    options = (weights, True, 1, 0.0, False, False, True)
+    # Biases, one layer, no dropout, training or not, one direction, batch first. Without dropout
+    # "training" changes no number, but cuDNN has a backward pass only then, which a frozen layer
+    # needs that passes gradients on.
+    options = (weights, True, 1, 0.0, x.requires_grad, False, True)
     if isinstance(rnn, nn.LSTM):
         return torch.lstm(x, (zero, zero), *options)[0]
     return torch.gru(x, zero, *options)[0]

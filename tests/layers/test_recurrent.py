@@ -47,3 +47,31 @@ def test_evaluation_has_gradients_too():
     layer = RecurrentLayer(5, 4, bidirectional=True).eval()
     layer(torch.randn(2, 9, 5)).sum().backward()
     assert all(weight.grad is not None for weight in layer.parameters())
+
+
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+@pytest.mark.parametrize(
+    "device",
+    [
+        "cpu",
+        pytest.param(
+            "cuda",
+            marks=[
+                pytest.mark.gpu,
+                pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+            ],
+        ),
+    ],
+)
+def test_a_frozen_layer_passes_gradients_on_in_single_precision(cell, device):
+    torch.manual_seed(0)
+    layer = RecurrentLayer(4, 3, cell).to(device).requires_grad_(False)
+    x = torch.randn(2, 5, 4, device=device)
+    gradients = []
+    for training in (True, False):
+        given = x.clone().requires_grad_()
+        out = layer.train(training)(given)
+        assert out.dtype == torch.float32
+        out.square().sum().backward()
+        gradients.append(given.grad)
+    torch.testing.assert_close(*gradients)
