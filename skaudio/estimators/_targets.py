@@ -128,6 +128,8 @@ class ClassTarget(Target):
     def check(self, y: Any, name: str = "y") -> NDArray:
         if isinstance(y, (list, tuple)):  # numpy would make text of mixed labels
             _sortable(np.array([*y, None], dtype=object)[:-1], name)
+        if isinstance(getattr(y, "dtype", None), pd.api.extensions.ExtensionDtype):
+            _refuse_missing(np.asarray(y, dtype=object), name)  # numpy would make NaN of them
         y = _sortable(column_or_1d(y, warn=True), name)
         assert_all_finite(y, input_name=name)
         check_classification_targets(y)
@@ -329,16 +331,20 @@ class NumberTarget(Target):
         return np.zeros(self.n_outputs)
 
 
-def _sortable(labels: NDArray, name: str) -> NDArray:
-    """Return labels held as objects in a dtype that can be sorted, if they are of one kind."""
-    if labels.dtype != object:
-        return labels
+def _refuse_missing(labels: NDArray, name: str) -> None:
     missing = np.flatnonzero(pd.isna(labels))
     if len(missing):
         raise ValueError(
             f"{name} has no label for clip {missing[0]}, but {labels[missing[0]]!r}. Add the label "
             "or leave the clip out."
         )
+
+
+def _sortable(labels: NDArray, name: str) -> NDArray:
+    """Return labels held as objects in a dtype that can be sorted, if they are of one kind."""
+    if labels.dtype != object:
+        return labels
+    _refuse_missing(labels, name)
     texts = [isinstance(label, str) for label in labels]
     if all(texts):
         return labels
