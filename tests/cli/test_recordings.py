@@ -33,7 +33,9 @@ def setup(recordings):
 def start(line, **options):
     return subprocess.Popen(
         [sys.executable, "-m", "skaudio", *line.split()], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"}, **options,
+        stderr=subprocess.PIPE, env=os.environ | {"OMP_NUM_THREADS": "1"},
+        # A shell lets its background jobs ignore Ctrl-C, and these would hand that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL), **options,
     )  # fmt: skip
 
 
