@@ -219,7 +219,7 @@ class Corpus:
     def identity(self) -> Any:
         """Return what tells this corpus from others, to be hashed."""
         validation = None if self.validation is None else self.validation.identity()
-        return self.name, self.target, self.training.identity(), validation
+        return self.name, self.target.identity(), self.training.identity(), validation
 
 
 def check_clips(

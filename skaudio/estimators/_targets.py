@@ -60,6 +60,10 @@ class Target(ABC):
         """Turn outputs of a network into the most likely encoded targets."""
 
     @abstractmethod
+    def identity(self) -> Any:
+        """Return what tells this target from others, to be hashed."""
+
+    @abstractmethod
     def is_like(self, other: Target) -> bool:
         """Tell whether outputs that were learned for another target say the same here."""
 
@@ -174,6 +178,10 @@ class ClassTarget(Target):
 
     def decide(self, output: NDArray) -> NDArray:
         return output.argmax(axis=1)
+
+    def identity(self) -> Any:
+        # As lists, since equal labels may come as strings or objects.
+        return self.labels.tolist(), None if self.order is None else list(self.order)
 
     def is_like(self, other: Target) -> bool:
         return isinstance(other, ClassTarget) and np.array_equal(self.labels, other.labels)
@@ -316,6 +324,9 @@ class NumberTarget(Target):
 
     def decide(self, output: NDArray) -> NDArray:
         return output
+
+    def identity(self) -> Any:
+        return self.mean, self.scale
 
     def is_like(self, other: Target) -> bool:
         return False  # numbers have no names by which they could be known again

@@ -102,7 +102,8 @@ class Pretrained:
 
     def identity(self) -> Any:
         """Return what tells this network from others, to be hashed: all that it is."""
-        return self.architecture, self.targets, self.network.state_dict()
+        targets = [target.identity() for target in self.targets]
+        return self.architecture, targets, self.network.state_dict()
 
     def n_outputs(self, mode: str, n_outputs: int | tuple[int, ...]) -> int | tuple[int, ...]:
         """Say how a network for so many outputs is asked for: a tuple asks for adapters."""

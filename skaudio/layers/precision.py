@@ -74,8 +74,7 @@ def double_in_evaluation(x: Tensor, training: bool) -> Tensor:
     Tensor
         Of the shape of `x`.
     """
-    # Within a training, a frozen layer in evaluation passes gradients on: no prediction either.
-    return x if training or x.requires_grad or x.device.type != "cpu" else x.double()
+    return x if training or x.device.type != "cpu" else x.double()
 
 
 class LinearHead(nn.Linear):

@@ -65,7 +65,8 @@ class RecurrentLayer(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Compute the outputs of all frames."""
-        x = double_in_evaluation(x, self.training)
+        # A frozen layer that passes gradients on is part of a training, not of a prediction.
+        x = double_in_evaluation(x, self.training or x.requires_grad)
         # Padding comes after a clip, so that reading forwards no real frame sees it.
         y = _run(self.forwards, x)
         if self.backwards is None:

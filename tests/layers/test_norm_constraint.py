@@ -232,8 +232,6 @@ def test_bound_holds_after_any_step_of_any_optimizer(data):
         "max_norm": drawn.max_norm, "min_norm": drawn.min_norm, "axis_norm": drawn.axis_norm,
     }  # fmt: skip
     arguments = (n_in, n_out) if kind is ConstrainedLinear else (n_in, n_out, size)
-    # Else a step may once in a while leave weights so small that eps counts beside their norm.
-    torch.manual_seed(0)
     layer = kind(*arguments, **given_bounds)
     x = torch.randn((3, n_in) + (7,) * (n_axes - 2))
     optimizer = OPTIMIZERS[data.draw(st.sampled_from(sorted(OPTIMIZERS)))](layer.parameters())
@@ -241,11 +239,13 @@ def test_bound_holds_after_any_step_of_any_optimizer(data):
         optimizer.zero_grad()
         layer(x).square().mean().backward()
         optimizer.step()
+        before = norms(layer.weight, layer.constraint)
         project_norms(layer)
         norm = norms(layer.weight, layer.constraint)
         assert (norm <= drawn.max_norm * (1 + 1e-5)).all()
         if drawn.min_norm is not None:
-            assert ((norm >= drawn.min_norm * (1 - 1e-5)) | (norm < 1e-6)).all()
+            # A norm n becomes min * n / (n + 1e-9): below 1e-4 the 1e-9 counts.
+            assert ((norm >= drawn.min_norm * (1 - 1e-5)) | (before < 1e-4)).all()
 
 
 @pytest.mark.parametrize("bounds", BOUNDS.values(), ids=BOUNDS)
