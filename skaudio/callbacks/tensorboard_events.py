@@ -7,7 +7,7 @@ from typing import Any
 
 from skorch.callbacks import Callback
 
-from skaudio.callbacks._epochs import epoch_values
+from skaudio.callbacks.epochs import epoch_values
 
 __all__ = ["TensorBoardEvents"]
 

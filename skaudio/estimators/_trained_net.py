@@ -9,6 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
+from skaudio.callbacks.epochs import epoch_values
 from skaudio.estimators._module import Architecture
 
 __all__ = ["TrainedNetMixin", "mean_per_clip"]
@@ -24,15 +25,7 @@ class TrainedNetMixin:
     def history_(self) -> pd.DataFrame:
         """One row per epoch: losses, scores, learning rate, seconds."""
         check_is_fitted(self)
-        rows = [
-            {
-                name: value
-                for name, value in row.items()
-                if name.startswith("valid_score_")
-                or (name != "batches" and not name.endswith(("_best", "_batch_count")))
-            }
-            for row in self.net_.history
-        ]
+        rows = [epoch_values(row) for row in self.net_.history]
         return pd.DataFrame(rows, columns=None if rows else ["epoch"]).set_index("epoch")
 
     @property

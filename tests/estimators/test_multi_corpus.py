@@ -254,6 +254,14 @@ def test_each_corpus_holds_back_whole_speakers_of_its_own(corpora):
     np.testing.assert_allclose(scores.mean(axis=1), model.history_["valid_score"])
 
 
+@pytest.mark.parametrize("name", ["default", "second_best", "x_batch_count"])
+def test_the_history_has_a_score_for_any_name(corpora, name):
+    X, y, _ = corpora
+    X = X.replace({"corpus": {"de": name}})
+    model = MultiCorpusClassifier(single(early_stopping=True, max_epochs=1)).fit(X, y)
+    assert f"valid_score_{name}" in model.history_
+
+
 def test_validation_clips_of_the_user(corpora):
     X, y, _ = corpora
     new, truth, _ = make_corpora(n_clips=6, seed=2)

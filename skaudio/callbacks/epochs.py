@@ -16,6 +16,7 @@ def epoch_values(row: dict[str, Any]) -> dict[str, Any]:
     values = {
         name: value
         for name, value in row.items()
-        if name not in ("epoch", "batches") and not name.endswith(ends)
+        if name.startswith("valid_score_")  # of a corpus, whatever its name ends with
+        or (name not in ("epoch", "batches") and not name.endswith(ends))
     }
     return {"epoch": row["epoch"], **values}
