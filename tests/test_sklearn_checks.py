@@ -101,7 +101,7 @@ ESTIMATORS = [
     MFCC(deltas=2),
     NetworkFeatures(AudioClassifier(max_epochs=2, random_state=0)),
     RandomConvolutions(),
-    RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1]),
+    RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1], subtract_clip_mean=True),
     SpeedCopies(make_pipeline(TemporalStatistics(), BlockScaler(), RidgeClassifier())),
     SpeedCopies(AudioRegressor(max_epochs=30, random_state=0), speeds=[1.1]),
     PitchSalience(),

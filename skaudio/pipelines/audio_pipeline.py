@@ -33,6 +33,7 @@ _STATISTICS = (
     "skewness", "kurtosis",
 )  # fmt: skip
 _MODULATION = tuple(f"octave{k}" for k in range(1, 8))  # 50 down to 0.4 Hz
+_LN: dict[str, Any] = {"log": "ln", "eps": 1e-7}
 
 
 def audio_pipeline(
@@ -81,7 +82,8 @@ def audio_pipeline(
 
         ``features`` is a :class:`~sklearn.pipeline.FeatureUnion` of the blocks
 
-        - ``patterns``: random convolutions on a log-mel spectrogram;
+        - ``patterns``: random convolutions on a log-mel spectrogram, for "voice" without what is
+          45 dB under a clip's loudest, and without the mean of each band;
         - ``statistics``: statistics over time of its bands, of cepstral coefficients, and of the
           slopes of both;
         - ``voice`` (for "voice"): statistics of pitch, harmonicity and other descriptors;
@@ -149,17 +151,18 @@ def _blocks(
         return steps if cache is None else FeatureCache(steps, cache)
 
     # Patterns are 5 or 9 frames long, 5 to 65 with their dilations. On voices, frames every 10 ms
-    # were a little better than every 20 ms, which cost half as much. What lies 55 dB under a clip's
-    # loudest is mostly noise of the recording: a pattern should not see it.
-    average = 1 if kind == "voice" else 2
-    picture = StackedFeatures([("log_mel", _log_mel(top_db=55.0))], average=average)
-    both = StackedFeatures([("log_mel", _log_mel(log="ln", eps=1e-7)), ("mfcc", _mfcc())])
+    # were a little better than every 20 ms, which cost half as much. Of a voice, what lies 45 dB
+    # under the loudest is mostly noise of the recording, and the mean of a band mostly the colour
+    # of the microphone; of other sounds both may be all that there is.
+    is_voice = kind == "voice"
+    picture: Any = _log_mel(top_db=45.0)
+    if not is_voice:
+        picture = StackedFeatures([("log_mel", _log_mel(**_LN))], average=2)
+    patterns = RandomConvolutions(subtract_clip_mean=is_voice, random_state=random_state)
+    both = StackedFeatures([("log_mel", _log_mel(**_LN)), ("mfcc", _mfcc())])
     statistics = (*_STATISTICS, *(f"delta_{name}" for name in _STATISTICS), *_MODULATION)
     blocks: dict[str, list[tuple[str, Any]]] = {
-        "patterns": [
-            ("picture", kept(picture)),
-            ("convolutions", RandomConvolutions(random_state=random_state)),
-        ],
+        "patterns": [("picture", kept(picture)), ("convolutions", patterns)],
         "statistics": [
             (
                 "statistics",
@@ -167,7 +170,7 @@ def _blocks(
             )
         ],
     }
-    if kind == "voice":
+    if is_voice:
         salience = StackedFeatures([("salience", PitchSalience(_RATE, hop_length=_HOP))], average=2)
         convolutions = RandomConvolutions(
             160, heights=(8, 16, 30, 60), lengths=(7,), random_state=random_state
