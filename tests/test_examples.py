@@ -82,6 +82,7 @@ def test_recognition(recordings, tmp_path):
     ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_09_recognition.py", *options))
     assert corpus == "emodb"
     assert float(recall.split()[0]) > 2 / 7  # trained on one speaker only
+    assert (tmp_path / "results" / "recognition.png").exists()
 
 
 @pytest.mark.slow
