@@ -131,7 +131,8 @@ for corpus in args.corpora:
             flush=True,
         )
     if opensmile[0] is not None and args.speakers is None:
-        recall, error = results[corpus]["openSMILE and SVM"] = opensmile
+        recall, error = opensmile
+        results[corpus]["openSMILE and SVM"] = recall, error
         print(f"| {corpus} | openSMILE and SVM | {recall:.3f} ± {error:.3f} | | 6373 |")
 
 # %%
@@ -140,14 +141,15 @@ for corpus in args.corpora:
 # The whiskers are the sampling error of one recall. All systems are tested on the same clips, so
 # that two of them may differ by less and yet not by chance.
 
+COLOURS = {"the whole pipeline": "C0", "openSMILE and SVM": "C1"}
+
 mpl.use("Agg")
 figure, axes = plt.subplots(
     1, len(results), figsize=(3.2 * len(results) + 1.2, 3), squeeze=False, layout="constrained"
 )
 for ax, (corpus, rows) in zip(axes[0], results.items(), strict=True):
     for name, (recall, error) in rows.items():
-        colour = "C1" if "SVM" in name else "C0" if "whole" in name else "0.5"
-        ax.errorbar(recall, name, xerr=error, fmt="o", color=colour, capsize=3)
+        ax.errorbar(recall, name, xerr=error, fmt="o", color=COLOURS.get(name, "0.5"), capsize=3)
     ax.axvline(rows["the whole pipeline"][0], color="C0", linewidth=0.8, alpha=0.5)
     ax.set(title=corpus, xlabel="unweighted average recall")
     ax.invert_yaxis()

@@ -82,8 +82,8 @@ def audio_pipeline(
 
         ``features`` is a :class:`~sklearn.pipeline.FeatureUnion` of the blocks
 
-        - ``patterns``: random convolutions on a log-mel spectrogram, for "voice" without what is
-          45 dB under a clip's loudest, and without the mean of each band;
+        - ``patterns``: random convolutions on a log-mel spectrogram, for "voice" without what
+          is 45 dB under a clip's loudest, and without the clip's mean of each band;
         - ``statistics``: statistics over time of its bands, of cepstral coefficients, and of the
           slopes of both;
         - ``voice`` (for "voice"): statistics of pitch, harmonicity and other descriptors;
@@ -155,8 +155,10 @@ def _blocks(
     # under the loudest is mostly noise of the recording, and the mean of a band mostly the colour
     # of the microphone; of other sounds both may be all that there is.
     is_voice = kind == "voice"
-    picture: Any = _log_mel(top_db=45.0)
-    if not is_voice:
+    picture: Any
+    if is_voice:
+        picture = _log_mel(top_db=45.0)
+    else:
         picture = StackedFeatures([("log_mel", _log_mel(**_LN))], average=2)
     patterns = RandomConvolutions(subtract_clip_mean=is_voice, random_state=random_state)
     both = StackedFeatures([("log_mel", _log_mel(**_LN)), ("mfcc", _mfcc())])

@@ -68,8 +68,9 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
     dilations : sequence of int, default=(1, 2, 4, 8)
         Distances, in frames, between the frames that a pattern looks at.
     subtract_clip_mean : bool, default=False
-        Subtract from each band its mean over the clip first. With logarithmic spectra this takes
-        out the gain and colour of the microphone, and of the voice all that lasts.
+        Subtract from each band its mean over the clip first. Of logarithmic spectra this takes
+        out the gain and colour of the microphone, and with them whatever else lasts for the whole
+        clip: a steady tone becomes silence.
     random_state : int, RandomState instance or None, default=None
         What patterns, thresholds and the clips to learn them from are drawn with. An integer gives
         the same bits in every call, for the same clips and number of torch threads.
@@ -84,8 +85,8 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
     thresholds_ : list of ndarray of shape (n_kernels_of_bank, n_places)
         Threshold of each kernel of each bank, at each place along the bands.
     mean_, scale_ : ndarray of shape (n_bands,)
-        Mean and deviation of each band over all training frames, where `subtract_clip_mean` is
-        True of the rest that this leaves.
+        Mean and deviation of each band over all training frames, after the subtraction of their
+        clips' means if there is one.
 
     See Also
     --------
@@ -112,8 +113,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
     Clips of one length are computed together, in batches whose shape depends on that length alone:
     a clip's row has the same bits alone and among others. Memory beyond the result does not grow
-    with the number of clips, but for a second copy of them in :meth:`fit` where
-    `subtract_clip_mean` is True.
+    with the number of clips, but for a copy of them in :meth:`fit` with `subtract_clip_mean`.
 
     References
     ----------
@@ -316,8 +316,8 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
     def _centred(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self.subtract_clip_mean:
             return clip
-        # Relative to its first frame, a band that never varies has a mean of exactly 0: no rest is
-        # left by rounding for the scale of the bands to blow up.
+        # Relative to its first frame, a band that never varies has a mean of exactly 0. Otherwise
+        # rounding might leave a rest, which its tiny deviation would blow up.
         clip = clip - clip[:, :1]
         return clip - clip.mean(axis=1, keepdims=True)
 

@@ -53,6 +53,24 @@ def test_it_is_an_ordinary_pipeline_that_learns(kind, clips):
     np.testing.assert_array_equal(model.classes_, np.unique(y))
 
 
+def test_the_recording_matters_less_to_the_patterns_of_voices():
+    # Tones that fade out, and the same recorded at another level, with a hiss that the end of
+    # each tone drowns in.
+    rng = np.random.default_rng(0)
+    t = np.arange(RATE // 2) / RATE
+    tones = [0.3 * np.sin(2 * np.pi * f * t) * 10 ** (-8 * t) for f in rng.uniform(200, 3000, 20)]
+    X = np.float32(tones + 1e-6 * rng.normal(size=(20, len(t))))
+    recorded = np.float32(0.3 * X + 1e-5 * rng.normal(size=X.shape))
+    moved = {}
+    for kind in KINDS:
+        model = pipeline(kind, speeds=()).fit(X, np.arange(20) % 2)
+        patterns = dict(model[-1].estimator_[0].transformer_list)["patterns"]
+        before, after = patterns.transform(X), patterns.transform(recorded)
+        moved[kind] = np.linalg.norm(after - before) / np.linalg.norm(before)
+    assert moved["voice"] < 0.2
+    assert moved["sound"] > 1
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_odd_clips_have_finite_columns(kind, fitted):
     rng = np.random.default_rng(0)
