@@ -42,7 +42,7 @@ class TimeMask(BaseAugmentation):
 
     Notes
     -----
-    Masked cells get the mean over the clip's own bands and frames, channel by channel.
+    Masked cells get the mean of their band over the clip's own frames.
 
     References
     ----------
@@ -100,7 +100,8 @@ class FrequencyMask(BaseAugmentation):
 
     Notes
     -----
-    Masked cells get the mean over the clip's own bands and frames, channel by channel.
+    Masked cells get the mean of their band over the clip's own frames. A clip of one frame thus
+    stays as it is.
 
     References
     ----------
@@ -179,16 +180,18 @@ def mask_ranges(
 
 
 def fill_with_mean(x: Tensor, masked: Tensor, lengths: Tensor) -> Tensor:
-    """Replace masked cells of features by the mean over the clip's own frames.
+    """Replace masked cells of features by the mean of their band over the clip's own frames.
 
     `x` is ``(batch, n_channels, n_bands, n_frames)``, `masked` of a shape that expands to it,
     `lengths` the frames of each clip, ``(batch,)``.
     """
     # The mean rather than zero: raw decibels are far from zero, where a network that has not
     # normalised them yet would see the loudest sound. SpecAugment's features have mean zero.
-    # In float32 at least, as bfloat16 has no more than two decimal digits.
+    # That of the band, since bands may be of two kinds: a mean of decibels and saliences together
+    # would be a hundred times what a salience can be. In float32 at least, as bfloat16 has no more
+    # than two decimal digits.
     real = frame_mask(lengths, x.shape[-1])
     exact = x.to(at_least_float32(x.dtype))
-    count = lengths.clamp(min=1)[:, None, None, None] * x.shape[-2]
-    mean = torch.where(real, exact, 0).sum((-2, -1), keepdim=True) / count
+    count = lengths.clamp(min=1)[:, None, None, None]
+    mean = torch.where(real, exact, 0).sum(-1, keepdim=True) / count
     return torch.where(masked, mean, exact)

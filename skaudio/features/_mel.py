@@ -168,6 +168,8 @@ class LogMelPlan:
     power : float
         Exponent of the magnitude.
     scale : Decibels, NaturalLog or NoLog
+    subtract_clip_mean : bool, default=False
+        Whether to subtract from each band its mean over the clip.
     """
 
     def __init__(
@@ -176,11 +178,14 @@ class LogMelPlan:
         filters: NDArray[np.float32],
         power: float,
         scale: Decibels | NaturalLog | NoLog,
+        *,
+        subtract_clip_mean: bool = False,
     ) -> None:
         self.framing = framing
         self.filters = filters
         self.power = power
         self.scale = scale
+        self.subtract_clip_mean = subtract_clip_mean
         # Nearly all weights are zero, and a sparse product never starts threads of its own.
         # The row below the bands is the mean over all bins.
         mean = np.full((1, framing.n_bins), 1 / framing.n_bins, dtype=np.float32)
@@ -205,6 +210,8 @@ class LogMelPlan:
         else:
             bands, _ = self._mel(frames, exact)
         self.scale(bands)
+        if self.subtract_clip_mean:
+            bands -= bands.mean(axis=1, keepdims=True, dtype=np.float64)
         return bands
 
     def _doubtful(self, bands: NDArray[np.float32], mean: NDArray[np.float32]) -> NDArray[np.intp]:

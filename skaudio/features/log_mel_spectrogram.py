@@ -76,6 +76,10 @@ class LogMelSpectrogram(WaveformTransformer):
         Values more than this below the clip's largest are raised to it. Only for ``log="db"``.
     eps : float, default=1e-6
         Added to the power before its logarithm. Only for ``log="ln"``.
+    subtract_clip_mean : bool, default=False
+        Subtract from each band its mean over the clip. Of logarithms this takes away the colour
+        of microphone and room (and with it the level), which helps to recognise voices that were
+        not in the training data; of a steady sound it leaves nothing.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 
@@ -118,6 +122,7 @@ class LogMelSpectrogram(WaveformTransformer):
         "log": [StrOptions({"db", "ln"}), None],
         "ref": [Interval(Real, 0, None, closed="neither"), StrOptions({"max"}), callable],
         "eps": [Interval(Real, 0, None, closed="neither")],
+        "subtract_clip_mean": ["boolean"],
     }
 
     def __init__(
@@ -142,6 +147,7 @@ class LogMelSpectrogram(WaveformTransformer):
         amin: float = 1e-10,
         top_db: float | None = 80.0,
         eps: float = 1e-6,
+        subtract_clip_mean: bool = False,
         n_jobs: int | None = None,
     ) -> None:
         self.sample_rate = sample_rate
@@ -163,6 +169,7 @@ class LogMelSpectrogram(WaveformTransformer):
         self.amin = amin
         self.top_db = top_db
         self.eps = eps
+        self.subtract_clip_mean = subtract_clip_mean
         self.n_jobs = n_jobs
 
     layer_name = "LogMel"
@@ -200,6 +207,7 @@ class LogMelSpectrogram(WaveformTransformer):
             "amin": self.amin,
             "top_db": self.top_db,
             "eps": self.eps,
+            "subtract_clip_mean": self.subtract_clip_mean,
         }
 
     def n_filter_values(self) -> int:  # noqa: D102
@@ -209,7 +217,9 @@ class LogMelSpectrogram(WaveformTransformer):
         check_params(self)
         framing = Framing.of(self)
         filters = mel_filters(self, self.norm, framing.n_fft)
-        return LogMelPlan(framing, filters, self.power, self._scale())
+        return LogMelPlan(
+            framing, filters, self.power, self._scale(), subtract_clip_mean=self.subtract_clip_mean
+        )
 
     def _scale(self) -> Decibels | NaturalLog | NoLog:
         if self.log == "db":

@@ -112,11 +112,13 @@ class LogMel(Framed):
         end. None leaves all as they are.
     eps : float, default=1e-6
         Added before the natural logarithm.
+    subtract_clip_mean : bool, default=False
+        Whether to subtract from each band its mean over the clip.
 
     Shape: input ``(batch, n_samples)``, in [-1, 1], and `lengths` ``(batch,)``, the samples of
     each clip where clips are followed by padding; output ``(batch, n_mels, n_frames)``, of which
-    the first ``n_frames(lengths)`` frames are those of the clip alone: `ref` and `top_db` look at
-    them only.
+    the first ``n_frames(lengths)`` frames are those of the clip alone: `ref`, `top_db` and
+    `subtract_clip_mean` look at them only.
 
     See Also
     --------
@@ -151,6 +153,7 @@ class LogMel(Framed):
         amin: float = 1e-10,
         top_db: float | None = 80.0,
         eps: float = 1e-6,
+        subtract_clip_mean: bool = False,
     ) -> None:
         super().__init__(window, hop_length, center, pad_mode)
         self._constant("filters", filters)
@@ -160,6 +163,7 @@ class LogMel(Framed):
         self.amin = amin
         self.top_db = top_db
         self.eps = eps
+        self.subtract_clip_mean = subtract_clip_mean
 
     @property
     def n_bands(self) -> int:
@@ -171,11 +175,14 @@ class LogMel(Framed):
         with no_autocast(waveform):
             frames = self._frames(waveform, lengths)
             filters = self.filters.to(frames.dtype).T
-            bands = [
+            parts = [
                 self._magnitude(part, self.power) @ filters for part in groups_of_clips(frames)
             ]
-            power = torch.cat(bands).transpose(1, 2)  # batch, band, frame
-            return in_dtype_of(self._logarithm(power, lengths), waveform)
+            power = torch.cat(parts).transpose(1, 2)  # batch, band, frame
+            bands = self._logarithm(power, lengths)
+            if self.subtract_clip_mean:
+                bands = bands - self._mean(bands, lengths)
+            return in_dtype_of(bands, waveform)
 
     def _logarithm(self, power: Tensor, lengths: Tensor | None) -> Tensor:
         if self.log is None:
@@ -194,10 +201,19 @@ class LogMel(Framed):
     def _peak(self, decibels: Tensor, lengths: Tensor | None) -> Tensor:
         """Find each clip's largest value over its real frames, of shape ``(batch, 1, 1)``."""
         if lengths is not None:
-            frames = torch.arange(decibels.shape[2], device=decibels.device)
-            is_padding = frames >= self.n_frames(lengths)[:, None, None]
-            decibels = decibels.masked_fill(is_padding, -torch.inf)
+            decibels = decibels.masked_fill(self._is_padding(decibels, lengths), -torch.inf)
         return decibels.amax((1, 2), keepdim=True)
+
+    def _mean(self, bands: Tensor, lengths: Tensor | None) -> Tensor:
+        """Compute the mean of each band over its real frames, ``(batch, n_mels, 1)``."""
+        if lengths is None:
+            return bands.mean(2, keepdim=True)
+        real = bands.masked_fill(self._is_padding(bands, lengths), 0.0)
+        return real.sum(2, keepdim=True) / self.n_frames(lengths)[:, None, None]
+
+    def _is_padding(self, bands: Tensor, lengths: Tensor) -> Tensor:
+        frames = torch.arange(bands.shape[2], device=bands.device)
+        return frames >= self.n_frames(lengths)[:, None, None]
 
 
 class MFCC(nn.Module):

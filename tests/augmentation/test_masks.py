@@ -39,8 +39,8 @@ class TestBoth:
         assert torch.equal(changed.any(other), changed.all(other))
 
     def test_widths_and_places_are_uniform(self, mask, axis, size):
-        x = maps(n_clips=4000, n_bands=20 if axis == -2 else 1, n_frames=100 if axis == -1 else 1)
-        hidden = (hide(mask(1, 0.2), x) != x).flatten(1)
+        x = maps(n_clips=4000, n_bands=20 if axis == -2 else 1, n_frames=100 if axis == -1 else 2)
+        hidden = (hide(mask(1, 0.2), x) != x).any(-2 if axis == -1 else -1).flatten(1)
         counts = torch.bincount(hidden.sum(1))
         expected = 4000 / (0.2 * size + 1)
         assert len(counts) == 0.2 * size + 1
@@ -54,14 +54,14 @@ class TestBoth:
         stretches = runs(changed.any(1 if axis == -1 else 2))
         assert stretches.max() == 4
 
-    def test_fill_is_the_mean_of_the_clips_own_cells(self, mask, axis, size):
-        x = maps(n_clips=20, n_channels=2)
+    def test_fill_is_the_mean_of_the_band_over_the_clips_own_frames(self, mask, axis, size):
+        # bands of two kinds, as of decibels and saliences, which no mean should mix
+        x = maps(n_clips=20, n_channels=2) - 40 * (torch.arange(20)[:, None] < 10)
         lengths = torch.randint(30, 101, (20,), generator=torch.Generator().manual_seed(2))
         changed = hide(mask(2, 0.4), x, lengths=lengths)
         for clip, masked, n in zip(x, changed, lengths.tolist(), strict=True):
-            for channel, channel_masked in zip(clip, masked, strict=True):
-                cells = channel_masked[channel_masked != channel]
-                torch.testing.assert_close(cells, channel[:, :n].mean().expand_as(cells))
+            fill = clip[..., :n].mean(-1, keepdim=True).expand_as(clip)
+            torch.testing.assert_close(masked, torch.where(masked == clip, clip, fill))
 
 
 def test_time_mask_follows_the_clips_length():

@@ -11,6 +11,7 @@ import pytest
 import sklearn
 import soundfile
 from numpy.testing import assert_allclose, assert_array_equal
+from scipy.signal import lfilter
 from sklearn.base import clone
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
@@ -110,6 +111,18 @@ def test_top_db_and_ref_look_at_each_clip_alone():
     features = LogMelSpectrogram(ref="max", top_db=20).fit_transform(clips)
     assert_allclose(features.max(axis=(1, 2)), 0, atol=1e-5)
     assert_allclose(features.min(axis=(1, 2)), -20, atol=1e-5)
+
+
+def test_gain_and_colour_are_taken_away_with_the_clip_mean():
+    coloured = lfilter([0.3, 0.2, 0.1], [1.0, -0.5], noise())
+    transformer = LogMelSpectrogram(top_db=None, subtract_clip_mean=True)
+    plain, other = transformer.fit_transform(noise()), transformer.transform(coloured)
+    assert_allclose(plain.mean(axis=2), 0, atol=1e-4)
+    transformer.set_params(subtract_clip_mean=False)
+    kept, coloured = transformer.fit_transform(noise()), transformer.transform(coloured)
+    assert_allclose(plain, kept - kept.mean(axis=2, keepdims=True), atol=1e-4)
+    # not quite, since a filter reaches over the edges of frames
+    assert np.abs(other - plain).mean() < 0.02 * np.abs(coloured - kept).mean()
 
 
 # References

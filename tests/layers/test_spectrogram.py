@@ -19,6 +19,7 @@ SETTINGS = [
     ("LogMelSpectrogram", {"log": None}),
     ("LogMelSpectrogram", {"ref": 2.0, "top_db": None, "pad_mode": "reflect"}),
     ("LogMelSpectrogram", {"pad_mode": "symmetric"}),
+    ("LogMelSpectrogram", {"top_db": 45, "subtract_clip_mean": True}),
     ("LogMelSpectrogram", {"pad_mode": "edge"}),
     ("MFCC", {"deltas": 2, "lifter": 22}),
     ("MFCC", {"dct_type": 3, "norm": None, "center": False, "deltas": 1, "delta_width": 5}),
