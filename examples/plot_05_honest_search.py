@@ -39,7 +39,7 @@ from skaudio.networks import MTSNet, SeparableNet
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--pairs", type=int, default=5, help="pairs of speakers to test, 5 at most")
-parser.add_argument("--epochs", type=int, default=45, help="of the training that counts")
+parser.add_argument("--epochs", type=int, default=36, help="of the training that counts")
 parser.add_argument("--jobs", type=int, default=2, help="networks to train at once")
 args = parser.parse_args()
 if args.data is None:
@@ -62,10 +62,9 @@ settings = {
     "classifier__network": [
         MTSNet(tempo_factors=()),
         MTSNet(),
-        MTSNet(n_filters=(16, 32, 64)),
         SeparableNet(),
     ],
-    "classifier__lr": [1e-3, 3e-3],
+    "classifier__lr": [1e-3, 2e-3],
     "classifier__label_smoothing": [0.0, 0.1],
     "classifier__mixup": [0.0, 0.3],
     "classifier__augmentation": [None, make_chain(TimeMask(), FrequencyMask())],

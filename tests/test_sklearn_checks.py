@@ -76,18 +76,19 @@ EVERY_STATISTIC = (
 )  # fmt: skip
 
 ESTIMATORS = [
-    AudioClassifier(max_epochs=30),
-    AudioRegressor(max_epochs=30),
-    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30),
+    AudioClassifier(max_epochs=30, batch_size=32),
+    AudioRegressor(max_epochs=30, batch_size=32),
+    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30, batch_size=32),
     AudioClassifier(
         # Of the checks' two columns one is left: the network learns slowly, if steadily.
         DiffResNet(0.5, MTSNet(n_filters=(16, 32)), input_scale="ln"),
         max_epochs=60,
+        batch_size=32,
     ),
-    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30),
+    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, batch_size=32),
     # The checks seed an estimator's own random_state, not that of one inside it.
     MultiCorpusClassifier(
-        AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, random_state=0)
+        AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, batch_size=32, random_state=0)
     ),
     *WITHOUT_EXEMPTION,
     AudioLoader(),

@@ -197,7 +197,9 @@ def _new_classifier(network: str, options: dict, run: Path, verbosity: int) -> A
         class_order=options["class_order"] or None,
         optimizer=options["optimizer"],
         lr=options["learning_rate"],
+        label_smoothing=0.0,
         weight_decay=0.0,  # the networks penalise what EmoNet does
+        clip_norm=None,
         batch_size=options["batch_size"],
         callbacks=callbacks,
         checkpoint_dir=run / CHECKPOINTS,

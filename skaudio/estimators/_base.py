@@ -75,6 +75,10 @@ from skaudio.persistence.tensors import active_store
 
 __all__ = ["BaseAudioEstimator"]
 
+# Clips of which an answer is computed at once, at least: it does not depend on the others, and
+# one by one would take longer.
+_PREDICTED_TOGETHER = 32
+
 
 class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, ABC):
     """Fits a network to clips; subclasses say what a target is."""
@@ -136,13 +140,13 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         mixup: float = 0.0,
         loss: RegressionLoss | Callable = "squared_error",
         optimizer: OptimizerName | Callable = "adamw",
-        lr: float = 3e-3,
-        weight_decay: float = 1e-2,
-        lr_schedule: ScheduleName | None = "cosine",
+        lr: float = 2e-3,
+        weight_decay: float = 5e-2,
+        lr_schedule: ScheduleName | None = "one_cycle",
         lr_decay: float | Literal["size"] = 0.0,
-        clip_norm: float | None = None,
+        clip_norm: float | None = 5.0,
         max_epochs: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = 8,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
@@ -609,7 +613,8 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         """Compute a net's output for each segment of checked clips, and the segments' clips."""
         crop = self._crop_length(net.architecture.frontend)
         segments = prediction_segments(net, source, crop, self.crop_aggregation)
-        batches = EqualLengthBatches(source, segments, self.batch_size, corpus)
+        batch_size = max(self.batch_size, _PREDICTED_TOGETHER)
+        batches = EqualLengthBatches(source, segments, batch_size, corpus)
         # Short predictions are over before a bar would be seen.
         show = partial(tqdm, unit="batch", delay=2, dynamic_ncols=True) if self.verbose else iter
         with threads(self.n_threads):

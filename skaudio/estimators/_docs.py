@@ -37,26 +37,28 @@ _TRAINING = """\
     optimizer : {"adamw", "adam", "sgd", "rmsprop", "adadelta"} or callable, default="adamw"
         A callable is called with the parameters and ``lr`` (and ``weight_decay`` unless that is
         0), as any class of :mod:`torch.optim`. ``"sgd"`` has momentum 0.9.
-    lr : float, default=0.003
-        Learning rate to begin with.
-    weight_decay : float, default=0.01
+    lr : float, default=0.002
+        The highest learning rate of the training.
+    weight_decay : float, default=0.05
         Of kernels alone: norms and biases do not decay.
-    lr_schedule : {"cosine", "one_cycle", "multistep", "plateau", "staged"} or None, \
-            default="cosine"
-        How the learning rate changes: it falls along a cosine; rises, then falls; falls tenfold
-        after each third of the epochs; falls tenfold after ``patience / 2`` epochs without
+    lr_schedule : {"one_cycle", "cosine", "multistep", "plateau", "staged"} or None, \
+            default="one_cycle"
+        How the learning rate changes: it rises to `lr`, then falls; falls along a cosine; falls
+        tenfold after each third of the epochs; falls tenfold after ``patience / 2`` epochs without
         improvement; falls in the three stages of EmoNet, each ending after `patience` epochs
         without a better validation score; stays.
     lr_decay : float or {"size"}, default=0.0
         The rate of step n is divided by ``1 + lr_decay * n``; n counts within a stage where the
         schedule has stages, within the training elsewhere. "size" is EmoNet's rule: 0.005 for less
         than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
-    clip_norm : float, optional
-        Largest norm of the gradient; longer ones are scaled down.
+    clip_norm : float or None, default=5.0
+        Largest norm of the gradient; longer ones are scaled down. None leaves all as they are.
     max_epochs : int, optional
         By default as many as 2000 steps take, but 10 at least and 150 at most (of several corpora,
         2000 steps of each); with ``lr_schedule="staged"``, whose stages end by themselves, 1000.
-    batch_size : int, default=32
+    batch_size : int, default=8
+        Clips of which a training step learns. Small batches make many steps of little data; larger
+        ones are faster on large corpora and on a GPU.
     early_stopping : bool, default=False
         Hold back clips for validation, end the training after `patience` epochs without
         improvement, and keep the weights of the best epoch. Without `groups` the clips are drawn

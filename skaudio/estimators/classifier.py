@@ -44,8 +44,8 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         written as text. ``classes_`` and the columns of probabilities stay sorted. Pass it under
         ``cross_val_predict(method="predict_proba")`` and in a ``VotingClassifier``, which number
         the labels before :meth:`fit` sees them and so hide their order.
-    label_smoothing : float, default=0.0
-        Share of each target that is spread over all classes; only with the cross-entropy.
+    label_smoothing : float, default=0.1
+        Share of each target that is spread over all classes. Only for ``loss="cross_entropy"``.
     <training parameters>
 
     Attributes
@@ -99,15 +99,15 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         loss: ClassificationLoss | Callable = "cross_entropy",
         class_weight: Literal["balanced"] | dict | None = None,
         class_order: Sequence | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = 0.1,
         optimizer: OptimizerName | Callable = "adamw",
-        lr: float = 3e-3,
-        weight_decay: float = 1e-2,
-        lr_schedule: ScheduleName | None = "cosine",
+        lr: float = 2e-3,
+        weight_decay: float = 5e-2,
+        lr_schedule: ScheduleName | None = "one_cycle",
         lr_decay: float | Literal["size"] = 0.0,
-        clip_norm: float | None = None,
+        clip_norm: float | None = 5.0,
         max_epochs: int | None = None,
-        batch_size: int = 32,
+        batch_size: int = 8,
         early_stopping: bool = False,
         validation_fraction: float = 0.1,
         monitor: Literal["valid_loss", "valid_score"] = "valid_loss",
@@ -276,11 +276,6 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
 
     def _check_options(self) -> None:
         super()._check_options()
-        if self.label_smoothing and self.loss != "cross_entropy":
-            raise ValueError(
-                f"label_smoothing={self.label_smoothing} works with loss='cross_entropy' only, but "
-                f"loss is {self.loss!r}. Set label_smoothing=0."
-            )
         if self.class_order is not None and self.loss != "ordinal":
             raise ValueError(
                 f"class_order={list(self.class_order)} is for loss='ordinal' only, but loss is "

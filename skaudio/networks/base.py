@@ -35,13 +35,6 @@ class BaseNetwork(BaseEstimator, ABC):
     has_adapters: ClassVar[bool] = False
 
     _parameter_constraints: dict = {}
-    # Parameters that saved descriptions may lack, and the values that these stand for. They do
-    # not follow a later change of the defaults.
-    _added_parameters: ClassVar[dict[str, Any]] = {}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # In this order, so that an object that lacks nothing keeps that of its attributes.
-        super().__setstate__(state | (self._added_parameters | state))
 
     def build(
         self,

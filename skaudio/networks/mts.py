@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Integral, Real
-from typing import Any, ClassVar, Literal, get_args
+from typing import Literal, get_args
 
 from torch import Tensor, nn
 
@@ -40,13 +40,14 @@ _N_SCORE = 64
 class MTSNet(BaseNetwork):
     """Small convolutional network with multi-time-scale kernels.
 
-    Blocks of convolution, batch norm, ReLU, maximum pooling and dropout shorten bands and frames.
-    The channels and bands that are left form one vector for each frame, attention averages these
-    vectors over time, so that clips may have any length, and a linear layer gives the logits.
+    A convolution and residual blocks shorten bands and frames. The channels and bands that are
+    left form one vector for each frame, which a dense layer makes smaller. The mean and deviation
+    of these vectors over time, with learned weights, stand for clips of any length, and a linear
+    layer gives the logits.
 
     Parameters
     ----------
-    n_filters : tuple of int, default=(8, 16, 32)
+    n_filters : tuple of int, default=(16, 16, 32, 64)
         Kernels of each block; its length is the number of blocks.
     kernel_size : tuple of int, or tuple of such tuples, default=(3, 5)
         Bands and frames that a kernel spans, for all blocks or one by one.
@@ -54,36 +55,37 @@ class MTSNet(BaseNetwork):
         Factors by which copies of the kernels are stretched in time: 0.7 matches what is spoken
         faster, 1.428 what is spoken slower. ``()`` makes a plain convolutional network.
     pool_size : tuple of int, or tuple of such tuples, default=(2, 2)
-        Bands and frames of which a block keeps the maximum, for all blocks or one by one.
-        ``(1, 1)`` means no pooling.
-    multiscale_blocks : tuple of int, optional
-        Positions of the blocks that have stretched kernels, 0 being the first; by default all.
+        Bands and frames of which a block keeps the maximum, for all blocks but the last, or one
+        by one. ``(1, 1)`` means no pooling.
+    first_stride : tuple of int or None, default=(2, 2)
+        Bands and frames that the first convolution steps over. Its block then does not pool, and
+        costs a quarter. None lets it take every step, and pool as the other blocks do.
+    multiscale_blocks : tuple of int or None, default=(0,)
+        Positions of the blocks that have stretched kernels, 0 being the first; None means all.
+    block : {"residual", "plain"}, default="residual"
+        What the blocks after the first one are: two convolutions beside a shortcut, with gates
+        on the channels (:class:`~skaudio.layers.ResidualBlock`), or one convolution each.
     padding : {"same", "valid"}, default="same"
         Whether convolutions keep the size of their input or lose the border, for which the
         number of frames has to be fixed (``pooling="flatten"``).
-    pooling : {"attention", "statistics", "flatten"}, default="attention"
-        What becomes of the frames: their mean with learned weights; their mean and deviation
-        with such weights, brought to one scale by batch norm; or their concatenation, for clips
-        of one length only.
+    n_frame_features : int or None, default=64
+        Size to which a dense layer with batch norm and ReLU brings the vector of each frame
+        before the pooling; None leaves the vectors as they are.
+    pooling : {"statistics", "attention", "flatten"}, default="statistics"
+        What becomes of the frames: their mean and deviation with learned weights, brought to one
+        scale by batch norm; their mean with such weights; or their concatenation, for clips of
+        one length only.
     n_hidden : int, optional
         Size of a dense layer with ReLU before the last one; by default there is none.
-    dropout : float, default=0.2
+    dropout : float, default=0.0
         Share of values set to zero after each block and the dense layer while training, in
         [0, 1).
-    block : {"plain", "residual"}, default="plain"
-        What the blocks after the first one are: a convolution each, or two beside a shortcut,
-        with gates on the channels (:class:`~skaudio.layers.ResidualBlock`).
-    first_stride : tuple of int, default=(1, 1)
-        Bands and frames that the first convolution steps over: with ``(2, 2)`` all that follows
-        costs a quarter.
-    n_frame_features : int, optional
-        Size to which a dense layer with batch norm and ReLU brings the vector of each frame
-        before the pooling; by default there is none.
-    head_dropout : float, default=0.0
+    head_dropout : float, default=0.3
         Share of values set to zero before the last layer while training, in [0, 1).
-    level_norm : bool, default=True
+    level_norm : bool, default=False
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: their level may be all they have.
+        matter. Only for bands that are all decibels. Clips of a single band are left as they are:
+        their level may be all they have.
     input_norm : bool, default=True
         Normalise each band over the training set first, so that raw decibels are fine.
     batch_norm : bool, default=True
@@ -118,9 +120,10 @@ class MTSNet(BaseNetwork):
     The paper's largest network (A3), for clips of 200 frames:
 
     >>> network = MTSNet(
-    ...     n_filters=(10, 10), kernel_size=(5, 10), pool_size=((2, 2), (1, 1)), padding="valid",
-    ...     pooling="flatten", n_hidden=200, dropout=0.0, level_norm=False, input_norm=False,
-    ...     batch_norm=False, kernel_update="averaged",
+    ...     n_filters=(10, 10), kernel_size=(5, 10), first_stride=None, multiscale_blocks=None,
+    ...     block="plain", padding="valid", n_frame_features=None, pooling="flatten",
+    ...     n_hidden=200, head_dropout=0.0, input_norm=False, batch_norm=False,
+    ...     kernel_update="averaged",
     ... )
     >>> module = network.build(n_bands=128, n_outputs=7, n_frames=200)
     """
@@ -130,14 +133,14 @@ class MTSNet(BaseNetwork):
         "kernel_size": [tuple, list],
         "tempo_factors": [tuple, list],
         "pool_size": [tuple, list],
+        "first_stride": [tuple, list, None],
         "multiscale_blocks": [tuple, list, None],
+        "block": [StrOptions({"residual", "plain"})],
         "padding": [StrOptions({"same", "valid"})],
-        "pooling": [StrOptions({"attention", "statistics", "flatten"})],
+        "n_frame_features": [Interval(Integral, 1, None, closed="left"), None],
+        "pooling": [StrOptions({"statistics", "attention", "flatten"})],
         "n_hidden": [Interval(Integral, 1, None, closed="left"), None],
         "dropout": [Interval(Real, 0, 1, closed="left")],
-        "block": [StrOptions({"plain", "residual"})],
-        "first_stride": [tuple, list],
-        "n_frame_features": [Interval(Integral, 1, None, closed="left"), None],
         "head_dropout": [Interval(Real, 0, 1, closed="left")],
         "level_norm": ["boolean"],
         "input_norm": ["boolean"],
@@ -147,27 +150,23 @@ class MTSNet(BaseNetwork):
         "kernel_update": [StrOptions(set(get_args(KernelUpdate)))],
     }
 
-    _added_parameters: ClassVar[dict[str, Any]] = {
-        "block": "plain", "first_stride": (1, 1), "n_frame_features": None, "head_dropout": 0.0,
-    }  # fmt: skip
-
     def __init__(
         self,
-        n_filters: Sequence[int] = (8, 16, 32),
+        n_filters: Sequence[int] = (16, 16, 32, 64),
         kernel_size: Sequence = (3, 5),
         tempo_factors: Sequence[float] = (0.7, 1.428),
         *,
         pool_size: Sequence = (2, 2),
-        multiscale_blocks: Sequence[int] | None = None,
+        first_stride: Sequence[int] | None = (2, 2),
+        multiscale_blocks: Sequence[int] | None = (0,),
+        block: Literal["residual", "plain"] = "residual",
         padding: Literal["same", "valid"] = "same",
-        pooling: Literal["attention", "statistics", "flatten"] = "attention",
+        n_frame_features: int | None = 64,
+        pooling: Literal["statistics", "attention", "flatten"] = "statistics",
         n_hidden: int | None = None,
-        dropout: float = 0.2,
-        block: Literal["plain", "residual"] = "plain",
-        first_stride: Sequence[int] = (1, 1),
-        n_frame_features: int | None = None,
-        head_dropout: float = 0.0,
-        level_norm: bool = True,
+        dropout: float = 0.0,
+        head_dropout: float = 0.3,
+        level_norm: bool = False,
         input_norm: bool = True,
         batch_norm: bool = True,
         stretch_penalty_lambda: float = 0.0,
@@ -178,14 +177,14 @@ class MTSNet(BaseNetwork):
         self.kernel_size = kernel_size
         self.tempo_factors = tempo_factors
         self.pool_size = pool_size
+        self.first_stride = first_stride
         self.multiscale_blocks = multiscale_blocks
+        self.block = block
         self.padding = padding
+        self.n_frame_features = n_frame_features
         self.pooling = pooling
         self.n_hidden = n_hidden
         self.dropout = dropout
-        self.block = block
-        self.first_stride = first_stride
-        self.n_frame_features = n_frame_features
         self.head_dropout = head_dropout
         self.level_norm = level_norm
         self.input_norm = input_norm
@@ -207,15 +206,15 @@ class MTSNet(BaseNetwork):
                 "padding: got 'valid', which needs pooling='flatten', but pooling is "
                 f"{self.pooling!r}. Choose padding='same' for clips of any length."
             )
-        strided = tuple(check_pairs("first_stride", self.first_stride, 1)[0]) != (1, 1)
-        if self.padding == "valid" and (strided or self.block == "residual"):
+        if self.padding == "valid" and (self.first_stride is not None or self.block == "residual"):
             raise ValueError(
-                "padding: got 'valid', but residual blocks and a first_stride need padding='same'."
+                "padding: got 'valid', but residual blocks and a first_stride need padding='same'. "
+                "Set block='plain' and first_stride=None."
             )
         if self.pooling == "flatten" and n_frames is None:
             raise ValueError(
                 "pooling: got 'flatten', which needs clips of one length, but their lengths vary. "
-                "Choose pooling='attention', or cut and pad the clips to one length."
+                "Choose pooling='statistics', or cut and pad the clips to one length."
             )
         if not all(isinstance(f, Real) and 0 < f < math.inf for f in self.tempo_factors):
             raise ValueError(
@@ -228,17 +227,28 @@ class MTSNet(BaseNetwork):
                 f"the {len(places)} blocks, counted from 0."
             )
 
+    def _pools(self) -> list[tuple[int, int]]:
+        """Return the bands and frames of which each block makes one."""
+        pools = check_pairs("pool_size", self.pool_size, len(self.n_filters))
+        if isinstance(self.pool_size[0], Integral):
+            pools[-1] = (1, 1)
+        if self.first_stride is not None:
+            pools[0] = check_pairs("first_stride", self.first_stride, 1)[0]
+        return pools
+
     def _block(
         self, place: int, n_in: int, n_out: int, size: tuple[int, int], pool: tuple[int, int]
     ) -> nn.Module:
         """Make the block at `place`."""
-        rest = (pool, self.dropout, self.batch_norm)
+        rest = (self.dropout, self.batch_norm)
         if place > 0 and self.block == "residual":
             first = self._conv(place, n_in, n_out, size)
             second = self._conv(place, n_out, n_out, size)
-            return ResidualBlock(first, second, n_in, n_out, *rest)
-        stride = self.first_stride if place == 0 else (1, 1)
-        return ConvBlock(self._conv(place, n_in, n_out, size, stride), n_out, *rest, stride[1])
+            return ResidualBlock(first, second, n_in, n_out, pool, *rest)
+        if place == 0 and self.first_stride is not None:
+            conv = self._conv(place, n_in, n_out, size, pool)
+            return ConvBlock(conv, n_out, (1, 1), *rest, stride=pool[1])
+        return ConvBlock(self._conv(place, n_in, n_out, size), n_out, pool, *rest)
 
     def _conv(
         self,
@@ -246,7 +256,7 @@ class MTSNet(BaseNetwork):
         n_in: int,
         n_out: int,
         size: tuple[int, int],
-        stride: Sequence[int] = (1, 1),
+        stride: tuple[int, int] = (1, 1),
     ) -> nn.Conv2d:
         """Make a convolution of the block at `place`."""
         stretched = self.multiscale_blocks is None or place in self.multiscale_blocks
@@ -254,7 +264,7 @@ class MTSNet(BaseNetwork):
             n_in,
             n_out,
             size,
-            stride=tuple(stride),
+            stride=stride,
             padding=self.padding,
             bias=not self.batch_norm,  # batch norm would subtract it again
             scale_factors=[(1.0, factor) for factor in self.tempo_factors if stretched],
@@ -272,15 +282,13 @@ class _MTSModule(nn.Module):
         super().__init__()
         self.n_frames = n_frames if net.pooling == "flatten" else None
         sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters))
-        pools = check_pairs("pool_size", net.pool_size, len(net.n_filters))
+        pools = net._pools()
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels) if net.input_norm else None
         blocks = [
             net._block(place, *channels, sizes[place], pools[place])
             for place, channels in enumerate(pairwise([n_channels, *net.n_filters]))
         ]
-        # With padding, ceil(ceil(n / stride) / pool) is ceil(n / (stride * pool)).
-        pools[0] = (pools[0][0] * net.first_stride[0], pools[0][1] * net.first_stride[1])
         self.blocks = MaskedBlocks(blocks, strides=[frames for _, frames in pools])
         lost = [size if net.padding == "valid" else (1, 1) for size in sizes]
         n_rows = _size_left("bands", n_bands, [k for k, _ in lost], [p for p, _ in pools])
@@ -328,7 +336,7 @@ class _MTSModule(nn.Module):
         if x.shape[-1] != self.n_frames:
             raise ValueError(
                 f"MTSNet: got clips of {x.shape[-1]} frames, but pooling='flatten' was built for "
-                f"{self.n_frames}. Cut or pad the clips, or choose pooling='attention'."
+                f"{self.n_frames}. Cut or pad the clips, or choose pooling='statistics'."
             )
         return None
 

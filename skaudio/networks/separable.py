@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 from numbers import Real
-from typing import Any, ClassVar, Literal
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -61,8 +61,8 @@ class SeparableNet(BaseNetwork):
     block : {"plain", "residual"}, default="plain"
         What follows the first convolution: separable convolutions one by one, or two and two
         beside a shortcut, with gates on the channels (:class:`~skaudio.layers.ResidualBlock`).
-    first_stride : tuple of int, default=(1, 1)
-        Bands and frames that the first convolution steps over.
+    first_stride : tuple of int, optional
+        Bands and frames that the first convolution steps over, in place of the halving behind it.
     pooling : {"attention", "statistics"}, default="attention"
         What becomes of the frames: their mean with learned weights, or their mean and deviation
         with such weights, brought to one scale by batch norm.
@@ -97,13 +97,9 @@ class SeparableNet(BaseNetwork):
         "depth_max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "dense_max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "block": [StrOptions({"plain", "residual"})],
-        "first_stride": [tuple, list],
+        "first_stride": [tuple, list, None],
         "pooling": [StrOptions({"attention", "statistics"})],
     }
-
-    _added_parameters: ClassVar[dict[str, Any]] = {
-        "block": "plain", "first_stride": (1, 1), "pooling": "attention",
-    }  # fmt: skip
 
     def __init__(
         self,
@@ -115,7 +111,7 @@ class SeparableNet(BaseNetwork):
         dense_max_norm: float | None = 0.25,
         *,
         block: Literal["plain", "residual"] = "plain",
-        first_stride: Sequence[int] = (1, 1),
+        first_stride: Sequence[int] | None = None,
         pooling: Literal["attention", "statistics"] = "attention",
     ) -> None:
         self.n_filters = n_filters
@@ -150,17 +146,20 @@ class _SeparableModule(nn.Module):
         super().__init__()
         first, last, bound = net.n_filters[0], net.n_filters[-1], net.depth_max_norm
         sizes = check_pairs("kernel_size", net.kernel_size, len(net.n_filters) - 1)
-        (stride,) = check_pairs("first_stride", net.first_stride, 1)
+        stride, pool = (1, 1), (2, 2)
+        if net.first_stride is not None:
+            stride, pool = check_pairs("first_stride", net.first_stride, 1)[0], (1, 1)
         conv = nn.Conv2d(n_channels, first, 3, stride=stride, padding=1, bias=False)
-        blocks: list[nn.Module] = [ConvBlock(conv, first, dropout=net.dropout, stride=stride[1])]
+        blocks: list[nn.Module] = [ConvBlock(conv, first, pool, net.dropout, stride=stride[1])]
         blocks += [
             net._block(*channels, size)
             for channels, size in zip(pairwise(net.n_filters), sizes, strict=True)
         ]
-        n_left = -(-n_bands // (stride[0] * 2 ** len(blocks)))
+        n_halved = len(blocks) - 1
+        n_left = -(-n_bands // (stride[0] * pool[0] * 2**n_halved))
         self.level_norm = LevelNorm() if net.level_norm and n_bands > 1 else None
         self.input_norm = BandNorm(n_bands, n_channels)
-        self.blocks = MaskedBlocks(blocks, strides=[2 * stride[1]] + [2] * (len(blocks) - 1))
+        self.blocks = MaskedBlocks(blocks, strides=[stride[1] * pool[1]] + [2] * n_halved)
         self.profile = DepthwiseConv2d(last, 1, (n_left, 1), padding="valid", max_norm=bound)
         self.profile_norm = MaskedBatchNorm2d(last)
         deviates = net.pooling == "statistics"

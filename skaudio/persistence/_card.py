@@ -14,7 +14,7 @@ from sklearn.pipeline import Pipeline
 
 __all__ = ["FORMAT", "make_card"]
 
-FORMAT = 2
+FORMAT = 3
 """Raised whenever files written from then on cannot be read by the code before."""
 
 _PACKAGES = {"numpy": "numpy", "sklearn": "scikit-learn", "torch": "torch", "skops": "skops"}

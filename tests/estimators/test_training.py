@@ -165,7 +165,9 @@ def test_clip_norm_bounds_a_step(tiny, features):
     X, y = features
 
     def moved(clip_norm):
-        parameters = {"optimizer": "sgd", "lr": 1.0, "max_epochs": 1, "batch_size": 48}
+        parameters = {
+            "optimizer": "sgd", "lr": 1.0, "lr_schedule": None, "max_epochs": 1, "batch_size": 48,
+        }  # fmt: skip
         model = classifier(tiny, clip_norm=clip_norm, weight_decay=0.0, **parameters).fit(X, y)
         start = classifier(tiny, clip_norm=1e-12, weight_decay=0.0, **parameters).fit(X, y)
         pairs = zip(model.net_.module_.parameters(), start.net_.module_.parameters(), strict=True)

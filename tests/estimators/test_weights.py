@@ -31,7 +31,7 @@ def classifier(**parameters):
         build_linear,
         **{
             "optimizer": torch.optim.SGD, "lr": 1e-2, "lr_schedule": None, "weight_decay": 0.0,
-            "max_epochs": 5, "batch_size": 1000, "random_state": 0, **parameters,
+            "clip_norm": None, "max_epochs": 5, "batch_size": 1000, "random_state": 0, **parameters,
         },
     )  # fmt: skip
 
@@ -77,8 +77,8 @@ def test_partial_fit_takes_weights_as_they_are(features, weight):
 def test_partial_fit_of_a_regressor_takes_weights_as_they_are(features):
     X, _ = features
     model = AudioRegressor(
-        build_linear, optimizer=torch.optim.SGD, weight_decay=0.0, batch_size=1000, max_epochs=2,
-        random_state=0,
+        build_linear, optimizer=torch.optim.SGD, weight_decay=0.0, clip_norm=None,
+        batch_size=1000, max_epochs=2, random_state=0,
     ).fit(X, X[:, 0].mean(axis=1))  # fmt: skip
     step = moved(model, X, np.arange(48))
     weighted = moved(model, X, np.arange(48), sample_weight=np.full(48, 3.0))

@@ -167,7 +167,7 @@ def test_any_network_may_stand_behind(backbone):
 
 
 def test_a_gain_does_not_reach_the_encoding():
-    module = DiffResNet(0.5).build(20, 3).eval()
+    module = DiffResNet(0.5, MTSNet(level_norm=True)).build(20, 3).eval()
     x = decibels(2, 1, 20, 40)
     seen = []
     module.backbone.input_norm.register_forward_pre_hook(lambda _, args: seen.append(args[0]))

@@ -45,11 +45,10 @@ def name_of(description):
     return type(description).__name__
 
 
-RESIDUAL = {"block": "residual", "first_stride": (2, 2), "pooling": "statistics"}
 OPTIONS = [
-    networks.MTSNet((4, 4, 8), n_frame_features=6, head_dropout=0.3, **RESIDUAL),
-    networks.MTSNet((4, 8), (3, 3), (), n_hidden=5, first_stride=(1, 3), block="residual"),
-    networks.SeparableNet((8, 16), **RESIDUAL),
+    networks.MTSNet((4, 8), n_frame_features=None, pooling="attention", first_stride=None),
+    networks.MTSNet((4, 8), (3, 3), (), n_hidden=5, first_stride=(1, 3), block="plain"),
+    networks.SeparableNet((8, 16), block="residual", first_stride=(2, 2), pooling="statistics"),
 ]
 
 

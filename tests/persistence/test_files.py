@@ -39,7 +39,7 @@ def model(clips):
 def test_the_card_tells_what_is_known(model, tmp_path):
     skaudio.save(make_pipeline("passthrough", model), tmp_path / "m")
     card = skaudio.describe(tmp_path / "m")
-    assert card["format"] == 2
+    assert card["format"] == 3
     assert card["model"] == "sklearn.pipeline.Pipeline"
     assert card["versions"]["torch"] == torch.__version__
     assert card["versions"]["skaudio"] == skaudio.__version__
@@ -214,7 +214,7 @@ def test_another_format_is_named(model, tmp_path, monkeypatch):
     monkeypatch.setattr("skaudio.persistence._card.FORMAT", 7)
     skaudio.save(model, tmp_path / "m")
     for read in (skaudio.load, skaudio.describe):
-        with pytest.raises(FileVersionError, match=r"has the format 7, but .* reads format 2"):
+        with pytest.raises(FileVersionError, match=r"has the format 7, but .* reads format 3"):
             read(tmp_path / "m")
 
 

@@ -15,7 +15,7 @@ from skaudio import AudioClassifier, LogMelSpectrogram, networks
 from skaudio.networks import BaseNetwork, MTSNet
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved"
-LARGEST = 20 * 1024
+LARGEST = 24 * 1024
 
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
@@ -23,8 +23,12 @@ SMALL = {
     "FusionNet": {"n_filters": 1, "n_blocks": 1, "n_hidden": 1, "n_layers": 1, "input_norm": False},
     "VGG16Net": {"width": 1 / 128},
     # The names of its scorer's many small tensors take 8 kB.
-    "DiffResNet": {"backbone": MTSNet(n_filters=(2,), batch_norm=False, input_norm=False)},
-    "MTSNet": {"n_filters": (2, 2), "n_hidden": 4},
+    "DiffResNet": {
+        "backbone": MTSNet(
+            (2,), n_frame_features=2, pooling="attention", batch_norm=False, input_norm=False
+        )
+    },
+    "MTSNet": {"n_filters": (2, 2), "n_frame_features": 2, "n_hidden": 4},
     "SeparableNet": {"n_filters": (2, 4)},
 }
 SETTINGS = {"max_epochs": 1, "random_state": 0, "device": "cpu", "n_threads": 1}
@@ -52,7 +56,8 @@ def networks_and_estimators():
     for name in skaudio.__all__:
         kind = getattr(skaudio, name)
         if inspect.isclass(kind) and hasattr(kind, "predict"):
-            settings = {"network": MTSNet(**SMALL["MTSNet"]), "frontend": FRONTEND, **SETTINGS}
+            network = MTSNet((2,), n_frame_features=2)
+            settings = {"network": network, "frontend": FRONTEND, **SETTINGS}
             wraps = "estimator" in inspect.signature(kind).parameters
             models[name] = kind(AudioClassifier(**settings)) if wraps else kind(**settings)
     return models
