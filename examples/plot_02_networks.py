@@ -144,7 +144,9 @@ for corpus in args.corpora or ["digits"]:
         recalls = [
             recall_score(
                 truth,
-                np.concatenate([n[name] for n, run in zip(named, runs, strict=True) if run[0] == s]),
+                np.concatenate(
+                    [n[name] for n, run in zip(named, runs, strict=True) if run[0] == s]
+                ),
                 average=None,
             )
             for s in range(args.seeds)

@@ -75,13 +75,17 @@ EVERY_STATISTIC = (
     "mean_abs_diff", "mean_rise", "correlation", "p80-p20", "octave1", "octave9", "delta_std",
 )  # fmt: skip
 
+PLAIN = {
+    "block": "plain", "first_stride": None, "n_frame_features": None, "pooling": "attention",
+}  # fmt: skip
+
 ESTIMATORS = [
     AudioClassifier(max_epochs=30, batch_size=32),
     AudioRegressor(max_epochs=30, batch_size=32),
     AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30, batch_size=32),
     AudioClassifier(
         # Of the checks' two columns one is left: the network learns slowly, if steadily.
-        DiffResNet(0.5, MTSNet(n_filters=(16, 32)), input_scale="ln"),
+        DiffResNet(0.5, MTSNet(n_filters=(16, 32), **PLAIN), input_scale="ln"),
         max_epochs=60,
         batch_size=32,
     ),
@@ -104,7 +108,16 @@ ESTIMATORS = [
     RandomConvolutions(),
     RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1], subtract_clip_mean=True),
     SpeedCopies(make_pipeline(TemporalStatistics(), BlockScaler(), RidgeClassifier())),
-    SpeedCopies(AudioRegressor(max_epochs=30, random_state=0), speeds=[1.1]),
+    SpeedCopies(
+        AudioRegressor(
+            MTSNet(n_filters=(16,), n_frame_features=None, pooling="attention", head_dropout=0.0),
+            lr=1e-2,
+            max_epochs=30,
+            batch_size=32,
+            random_state=0,
+        ),
+        speeds=[1.1],
+    ),
     PitchSalience(),
     Spectrogram(),
     StackedFeatures([("mel", LogMelSpectrogram(hop_length=160)), ("pitch", PitchSalience())]),

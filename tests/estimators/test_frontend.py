@@ -18,7 +18,6 @@ from skorch.callbacks import Callback
 from skaudio.audio import AudioLoader
 from skaudio.augmentation import (
     AdditiveNoise,
-    FrequencyMask,
     SpeedChange,
     TimeMask,
     make_chain,
