@@ -39,12 +39,11 @@ print(f"{len(test)} clips by {len(set(clips.speaker[test]))} other voices to rec
 # The model
 # ---------
 # Clips of any length go in; log-mel spectrograms are computed; a small network with
-# multi-time-scale convolutions learns from them. Left out, `max_epochs` would be as many as 2000
-# steps take: better, and slower.
+# multi-time-scale convolutions learns from them, in 2000 steps.
 
 model = make_pipeline(
     LogMelSpectrogram(sample_rate=clips.sample_rate),
-    AudioClassifier(max_epochs=30, random_state=0, verbose=1),
+    AudioClassifier(random_state=0, verbose=1),
 )
 model.fit(X_train, y_train)
 

@@ -32,7 +32,7 @@ from skaudio.networks import DiffResNet, MTSNet, SeparableNet
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, help="folder of FSDD, instead of the bundled digits")
-parser.add_argument("--epochs", type=int, default=30)
+parser.add_argument("--epochs", type=int, help="by default as many as 2000 steps take")
 parser.add_argument("--jobs", type=int, default=2, help="folds to train at once")
 parser.add_argument("--quick", action="store_true", help="1 epoch, every third digit")
 args = parser.parse_args()
@@ -50,11 +50,19 @@ print(f"{len(X)} clips, {len(set(speaker))} speakers")
 # ---------------
 # All but the second have the same number of channels. A plain kernel of 3 x 3 combines all of
 # them; a separable one of 5 x 5 filters each channel on its own, before they are mixed. The second
-# is skaudio's default network, with a quarter of the channels.
+# is skaudio's default network: half of the channels, but two convolutions in a block.
 
 width = (32, 64, 128)
 networks = {
-    "CNN": MTSNet(n_filters=width, kernel_size=(3, 3), tempo_factors=()),
+    "CNN": MTSNet(
+        n_filters=width,
+        kernel_size=(3, 3),
+        tempo_factors=(),
+        first_stride=None,
+        block="plain",
+        n_frame_features=None,
+        pooling="attention",
+    ),
     "MTS": MTSNet(),
     "separable": SeparableNet(n_filters=width),
     "DiffRes and separable": DiffResNet(0.5, SeparableNet(n_filters=width)),

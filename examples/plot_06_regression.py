@@ -42,9 +42,7 @@ X_train, X_test, y_train, y_test = train_test_split(X, octaves, test_size=0.3, r
 # %%
 # The model
 # ---------
-# Targets are standardised for training, and predictions come back in octaves. The default network
-# ignores the level of a clip, which suits a pitch; a model that is to estimate loudness needs
-# ``MTSNet(level_norm=False)``.
+# Targets are standardised for training, and predictions come back in octaves.
 
 model = make_pipeline(
     LogMelSpectrogram(sample_rate=SAMPLE_RATE),

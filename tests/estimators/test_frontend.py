@@ -163,8 +163,9 @@ def converted(paths, rate):
 def test_files_are_converted_to_the_front_ends_rate(tiny, mixed, rate, crop, aggregation):
     paths, y = mixed
     model = classifier(
-        tiny, LogMelSpectrogram(sample_rate=rate), crop=crop, crop_aggregation=aggregation
-    )
+        tiny, LogMelSpectrogram(sample_rate=rate), crop=crop, crop_aggregation=aggregation,
+        max_epochs=25,
+    )  # fmt: skip
     low = warnings_of_low_rates(rate)
     with low:
         lazily = model.fit(paths, y).predict_proba(paths)
