@@ -51,9 +51,10 @@ class SeparableNet(BaseNetwork):
     dropout : float, default=0.2
         Share of values set to zero after each halving and before the head while training, in
         [0, 1).
-    level_norm : bool, default=True
+    level_norm : bool, default=False
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
-        matter. Clips of a single band are left as they are: their level may be all they have.
+        matter. Only for bands that are all decibels. Clips of a single band are left as they are:
+        their level may be all they have.
     depth_max_norm : float or None, default=1.0
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
@@ -106,7 +107,7 @@ class SeparableNet(BaseNetwork):
         n_filters: Sequence[int] = (32, 64, 128),
         kernel_size: Sequence = (5, 5),
         dropout: float = 0.2,
-        level_norm: bool = True,
+        level_norm: bool = False,
         depth_max_norm: float | None = 1.0,
         dense_max_norm: float | None = 0.25,
         *,
