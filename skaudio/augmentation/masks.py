@@ -112,10 +112,10 @@ class FrequencyMask(BaseAugmentation):
     --------
     >>> import torch
     >>> from skaudio.augmentation import FrequencyMask
-    >>> x = torch.arange(8.0).view(1, 1, 8, 1)
+    >>> x = torch.tensor([[0.0, 2.0], [10.0, 20.0], [3.0, 5.0], [4.0, 8.0]])[None, None]
     >>> mask = FrequencyMask(n_masks=1, max_width=0.5)
-    >>> mask.apply(x, torch.Generator().manual_seed(0), domain="feature").flatten().tolist()
-    [3.5, 3.5, 3.5, 3.0, 4.0, 5.0, 6.0, 7.0]
+    >>> mask.apply(x, torch.Generator().manual_seed(0), domain="feature")[0, 0].tolist()
+    [[1.0, 1.0], [15.0, 15.0], [3.0, 5.0], [4.0, 8.0]]
     """
 
     domains = frozenset(["feature"])

@@ -10,10 +10,10 @@ from skaudio import AudioClassifier
 from skaudio.networks import MTSNet
 
 NETWORKS = {
-    "small (default), 8 to 32 channels": MTSNet(),
+    "small (default), 16 to 64 channels": MTSNet(),
     "large, 64 to 256 channels": MTSNet(n_filters=(64, 128, 256)),
 }
-CLIPS = {"small (default), 8 to 32 channels": 256, "large, 64 to 256 channels": 32}
+CLIPS = {"small (default), 16 to 64 channels": 256, "large, 64 to 256 channels": 32}
 
 
 def features(n_clips):
