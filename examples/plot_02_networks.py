@@ -113,14 +113,14 @@ def systems(corpus, seed):
 
 
 def predict(vote, X, y, train, test):
-    """Train on some clips, and name others: by each part of a vote, and by the vote."""
+    """Train on some clips, and name others: by each part of a vote, and by the vote of several."""
     X_train, X_test = ([X[i] for i in part] for part in (train, test))
     vote.fit(X_train, y[train])
     named = {
         name: vote.classes_[model.predict(X_test)]  # parts know the numbers of the labels
         for name, model in vote.named_estimators_.items()
     }
-    return named | {"vote": vote.predict(X_test)}
+    return named if len(named) == 1 else named | {"vote": vote.predict(X_test)}
 
 
 def standard_error(recalls, y):
