@@ -1,4 +1,4 @@
-"""Measure whether the ideas behind the networks help to recognise; see what_helps.md.
+"""Measure whether the ideas behind the networks help to recognise.
 
 ``python docs/measure_what_helps.py --data DIR`` prints a row for each network and corpus: the
 defaults of AudioClassifier, features of whole clips that are ready, no augmentation, so that
@@ -63,26 +63,23 @@ QUESTIONS = {
 
 
 def load(corpus):
-    """Return features, labels and groups; of FSDD every other clip."""
+    """Return waveforms, labels and groups; of FSDD every other clip."""
+    clips = load_manifest(args.data / f"{corpus}.csv")
+    kept = np.arange(0, len(clips.target), 2 if corpus == "fsdd" else 1)
+    waveforms = AudioLoader().fit_transform(np.asarray(clips.data)[kept])
+    group = clips["fold" if corpus == "esc10" else "speaker"]
+    return waveforms, np.asarray(clips.target)[kept], np.asarray(group)[kept]
+
+
+def features(corpus, n_averaged):
+    """Return what computes features, every 10 ms of words, every 20 ms of other sounds."""
     log_mel = LogMelSpectrogram(**FRAMES)
     if corpus == "fsdd":
         log_mel.set_params(top_db=45, subtract_clip_mean=True)
     parts = [("log_mel", log_mel)]
     if corpus != "esc10":
         parts.append(("pitch", PitchSalience(hop_length=160)))
-    frontend = StackedFeatures(parts, average=1 if corpus == "fsdd" else 2)
-    clips = load_manifest(args.data / f"{corpus}.csv")
-    kept = np.arange(0, len(clips.target), 2 if corpus == "fsdd" else 1)
-    X = frontend.fit_transform(AudioLoader().fit_transform(np.asarray(clips.data)[kept]))
-    group = clips["fold" if corpus == "esc10" else "speaker"]
-    return X, np.asarray(clips.target)[kept], np.asarray(group)[kept]
-
-
-def averaged(clip, n):
-    """Average n frames into one; the last ones may be fewer."""
-    starts = np.arange(0, clip.shape[1], n)
-    counts = np.minimum(n, clip.shape[1] - starts)
-    return (np.add.reduceat(clip, starts, axis=1) / counts).astype(np.float32)
+    return StackedFeatures(parts, average=n_averaged * (1 if corpus == "fsdd" else 2))
 
 
 def predict(network, seed, X, y, train, test):
@@ -99,27 +96,22 @@ for question, (corpora, networks) in QUESTIONS.items():
     if args.questions and not any(word in question for word in args.questions):
         continue
     for corpus in corpora:
-        X, y, groups = load(corpus)
+        waveforms, y, groups = load(corpus)
         folds = list(LeaveOneGroupOut().split(y, y, groups))[: args.folds]
         truth = np.concatenate([y[test] for _, test in folds])
         for name, (network, n_averaged) in networks.items():
-            shortened = [averaged(clip, n_averaged) for clip in X]
+            X = features(corpus, n_averaged).fit_transform(waveforms)
             found = Parallel(n_jobs=args.jobs)(
-                delayed(predict)(network, seed, shortened, y, *fold)
+                delayed(predict)(network, seed, X, y, *fold)
                 for seed in args.seeds
                 for fold in folds
             )
-            recalls = [
-                recall_score(
-                    truth,
-                    np.concatenate([p for p, _, _ in found[i * len(folds) : (i + 1) * len(folds)]]),
-                    average="macro",
-                )
-                for i in range(len(args.seeds))
-            ]
+            parts, seconds, n_parameters = zip(*found, strict=True)
+            predicted = np.concatenate(parts).reshape(len(args.seeds), -1)
+            recalls = [recall_score(truth, labels, average="macro") for labels in predicted]
             cells = " ".join(f"{recall:.3f}" for recall in recalls)
-            seconds = np.median([s for _, s, _ in found])
             print(
-                f"| {question} | {corpus} | {name} | {cells} | {seconds:.0f} | {found[0][2]} |",
+                f"| {question} | {corpus} | {name} | {cells} | {np.median(seconds):.0f} "
+                f"| {n_parameters[0]} |",
                 flush=True,
             )

@@ -135,22 +135,14 @@ for corpus in args.corpora or ["digits"]:
     X, y, groups = load(corpus)
     folds = list(CORPORA[corpus][-1].split(y, y, groups))[: args.folds]
     truth = np.concatenate([y[test] for _, test in folds])
-    # The seeds of a fold one after the other, so that all jobs are busy to the end.
-    runs = [(seed, fold) for fold in folds for seed in range(args.seeds)]
-    named = Parallel(n_jobs=args.jobs)(
-        delayed(predict)(systems(corpus, seed), X, y, *fold) for seed, fold in runs
+    found = Parallel(n_jobs=args.jobs)(
+        delayed(predict)(systems(corpus, seed), X, y, *fold)
+        for seed in range(args.seeds)
+        for fold in folds
     )
-    for name in named[0]:
-        recalls = [
-            recall_score(
-                truth,
-                np.concatenate(
-                    [n[name] for n, run in zip(named, runs, strict=True) if run[0] == s]
-                ),
-                average=None,
-            )
-            for s in range(args.seeds)
-        ]
+    for name in found[0]:
+        predicted = np.concatenate([labels[name] for labels in found]).reshape(args.seeds, -1)
+        recalls = [recall_score(truth, labels, average=None) for labels in predicted]
         by_seed = " ".join(f"{recall.mean():.3f}" for recall in recalls)
         mean = np.mean(recalls, axis=0)
         results.setdefault(corpus, {})[name] = mean.mean(), standard_error(mean, truth)

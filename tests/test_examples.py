@@ -33,7 +33,7 @@ def rows(output):
 @pytest.mark.slow
 def test_quickstart(tmp_path):
     output = run(tmp_path, "plot_01_quickstart.py")
-    assert float(output.split("unweighted average recall:")[1].split()[0]) > 0.8
+    assert float(output.split("unweighted average recall:")[1].split()[0]) > 0.92
     assert (tmp_path / "results" / "quickstart_confusion.png").exists()
     clips = load_spoken_digits()
     loaded = skaudio.load(tmp_path / "results" / "digits.skaudio")

@@ -106,7 +106,7 @@ ESTIMATORS = [
     MFCC(deltas=2),
     NetworkFeatures(AudioClassifier(max_epochs=2, random_state=0)),
     RandomConvolutions(),
-    RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1], subtract_clip_mean=True),
+    RandomConvolutions(4, heights=[1, 3], lengths=[3], dilations=[1]),
     SpeedCopies(make_pipeline(TemporalStatistics(), BlockScaler(), RidgeClassifier())),
     SpeedCopies(
         AudioRegressor(

@@ -45,7 +45,6 @@ from skaudio.estimators._data import (
     make_training_set,
     make_validation_set,
     search_has_groups,
-    split_dataset,
 )
 from skaudio.estimators._module import Architecture, check_frontend, differences
 from skaudio.estimators._net import AudioNet, StepSettings, choose_device
@@ -56,6 +55,7 @@ from skaudio.estimators._optimization import (
     ScheduleName,
 )
 from skaudio.estimators._saved_net import as_constructed
+from skaudio.estimators._split import split_dataset
 from skaudio.estimators._targets import Target
 from skaudio.estimators._torch_state import SPLIT, corpus_seed, rng_for, threads
 from skaudio.estimators._trained_net import TrainedNetMixin, mean_per_clip

@@ -157,10 +157,10 @@ def _blocks(
     is_voice = kind == "voice"
     picture: Any
     if is_voice:
-        picture = _log_mel(top_db=45.0)
+        picture = _log_mel(top_db=45.0, subtract_clip_mean=True)
     else:
         picture = StackedFeatures([("log_mel", _log_mel(**_LN))], average=2)
-    patterns = RandomConvolutions(subtract_clip_mean=is_voice, random_state=random_state)
+    patterns = RandomConvolutions(random_state=random_state)
     both = StackedFeatures([("log_mel", _log_mel(**_LN)), ("mfcc", _mfcc())])
     statistics = (*_STATISTICS, *(f"delta_{name}" for name in _STATISTICS), *_MODULATION)
     blocks: dict[str, list[tuple[str, Any]]] = {

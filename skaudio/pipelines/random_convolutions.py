@@ -67,10 +67,6 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
         Frames that a pattern has, odd numbers.
     dilations : sequence of int, default=(1, 2, 4, 8)
         Distances, in frames, between the frames that a pattern looks at.
-    subtract_clip_mean : bool, default=False
-        Subtract from each band its mean over the clip first. Of logarithmic spectra this takes
-        out the gain and colour of the microphone, and with them whatever else lasts for the whole
-        clip: a steady tone becomes silence.
     random_state : int, RandomState instance or None, default=None
         What patterns, thresholds and the clips to learn them from are drawn with. An integer gives
         the same bits in every call, for the same clips and number of torch threads.
@@ -113,7 +109,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
     Clips of one length are computed together, in batches whose shape depends on that length alone:
     a clip's row has the same bits alone and among others. Memory beyond the result does not grow
-    with the number of clips, but for a copy of them in :meth:`fit` with `subtract_clip_mean`.
+    with the number of clips.
 
     References
     ----------
@@ -145,7 +141,6 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
         "heights": [tuple, list],
         "lengths": [tuple, list],
         "dilations": [tuple, list],
-        "subtract_clip_mean": ["boolean"],
         "random_state": ["random_state"],
     }
 
@@ -156,14 +151,12 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
         heights: Sequence[int] = (8, 16, 32, 64),
         lengths: Sequence[int] = (5, 9),
         dilations: Sequence[int] = (1, 2, 4, 8),
-        subtract_clip_mean: bool = False,
         random_state: Any = None,
     ) -> None:
         self.n_kernels = n_kernels
         self.heights = heights
         self.lengths = lengths
         self.dilations = dilations
-        self.subtract_clip_mean = subtract_clip_mean
         self.random_state = random_state
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -192,7 +185,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
         self._check_sizes()
         clips = with_bands(check_features(self, X, reset=True))
         rng = check_random_state(self.random_state)
-        scaler = BandScaler().fit([self._centred(clip) for clip in clips])
+        scaler = BandScaler().fit(clips)
         self.mean_, self.scale_ = scaler.mean_, scaler.scale_
         self._draw_kernels(rng, n_bands=len(clips[0]))
         self._learn_thresholds(rng, _some_clips(clips, rng))
@@ -310,16 +303,8 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
                 part = places[start : start + size]
                 batch = torch.zeros(size, 1, len(mean), length)
                 for row, place in zip(batch, part, strict=False):
-                    row[0] = (torch.from_numpy(self._centred(clips[place])) - mean) / scale
+                    row[0] = (torch.from_numpy(clips[place]) - mean) / scale
                 yield part, batch
-
-    def _centred(self, clip: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not self.subtract_clip_mean:
-            return clip
-        # Relative to its first frame, a band that never varies has a mean of exactly 0. Otherwise
-        # rounding might leave a rest, which its tiny deviation would blow up.
-        clip = clip - clip[:, :1]
-        return clip - clip.mean(axis=1, keepdims=True)
 
     def _respond(self, bank: int, batch: Tensor) -> Tensor:
         """Convolve (clip, 1, band, frame) with a bank, to (clip, kernel, place, frame)."""

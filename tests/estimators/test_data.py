@@ -9,7 +9,8 @@ import pytest
 from skaudio import LogMelSpectrogram
 from skaudio.augmentation import TimeMask
 from skaudio.estimators import AudioClassifier, AudioRegressor
-from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
+from skaudio.estimators._data import ArrayClips, Dataset
+from skaudio.estimators._split import split_dataset
 from skaudio.exceptions import SkaudioWarning
 from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet

@@ -23,7 +23,8 @@ from skaudio.augmentation import FrequencyMask, TimeMask, make_chain
 from skaudio.callbacks import KernelAveraging, NormScaling
 from skaudio.datasets import make_tones
 from skaudio.estimators import AudioClassifier, AudioRegressor
-from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
+from skaudio.estimators._data import ArrayClips, Dataset
+from skaudio.estimators._split import split_dataset
 from skaudio.exceptions import SkaudioWarning
 from skaudio.features import MFCC, BandScaler, LogMelSpectrogram, Spectrogram
 from skaudio.losses import OrdinalLoss

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skaudio.estimators import AudioClassifier
-from skaudio.estimators._data import ArrayClips, Dataset, split_dataset
+from skaudio.estimators._data import ArrayClips, Dataset
+from skaudio.estimators._split import split_dataset
 
 
 def split_indices(y, groups, fraction, seed, *, stratify):

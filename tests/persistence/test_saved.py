@@ -15,7 +15,7 @@ from skaudio import AudioClassifier, LogMelSpectrogram, networks
 from skaudio.networks import BaseNetwork, MTSNet
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved"
-LARGEST = 24 * 1024
+LARGEST = 20 * 1024
 
 SMALL = {
     "AdapterRNN": {"n_hidden": 2},
@@ -25,7 +25,13 @@ SMALL = {
     # The names of its scorer's many small tensors take 8 kB.
     "DiffResNet": {
         "backbone": MTSNet(
-            (2,), n_frame_features=2, pooling="attention", batch_norm=False, input_norm=False
+            (2,),
+            (3, 3),
+            (),
+            n_frame_features=None,
+            pooling="attention",
+            batch_norm=False,
+            input_norm=False,
         )
     },
     "MTSNet": {"n_filters": (2, 2), "n_frame_features": 2, "n_hidden": 4},

@@ -1,0 +1,118 @@
+"""Division of clips into a training and a validation part."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.model_selection import (
+    GroupKFold,
+    ShuffleSplit,
+    StratifiedGroupKFold,
+    StratifiedShuffleSplit,
+)
+
+from skaudio.estimators._data import Dataset
+
+__all__ = ["split_dataset"]
+
+Indices = NDArray[np.int64]
+
+
+def split_dataset(
+    dataset: Dataset, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Dataset, Dataset]:
+    """Split clips into a training and a validation part.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Its groups stay on one side each. Its target holds class numbers if `stratify`.
+    fraction : float
+        Share of clips wanted for validation, in (0, 1). With groups the share is met as closely
+        as whole groups allow.
+    seed : int
+    stratify : bool
+        Keep the shares of the classes.
+
+    Returns
+    -------
+    training, validation : Dataset
+
+    Raises
+    ------
+    ValueError
+        If there are too few clips or groups to split.
+    """
+    y = dataset.target
+    if dataset.groups is not None:
+        parts = _split_groups(y, dataset.groups, fraction, seed, stratify=stratify)
+    else:
+        parts = _split_clips(y, fraction, seed, stratify=stratify)
+    return _rescaled(dataset.subset(parts[0])), _rescaled(dataset.subset(parts[1]))
+
+
+def _rescaled(dataset: Dataset) -> Dataset:
+    """Scale weights to mean 1, so that the losses of both parts are weighted means."""
+    if dataset.weight is None or not dataset.weight.any():
+        return dataset
+    return replace(dataset, weight=dataset.weight / dataset.weight.mean())
+
+
+def _split_clips(
+    y: NDArray, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Indices, Indices]:
+    n_clips = len(y)
+    n_valid = max(1, round(n_clips * fraction))
+    # Each class needs a clip to learn from.
+    n_classes = len(np.unique(y)) if stratify else 1
+    if n_clips - n_valid < max(1, n_classes):
+        raise ValueError(
+            f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
+            "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
+        )
+    # scikit-learn stratifies only where each class has two clips at least.
+    stratify = stratify and min(_class_counts(y)) >= 2
+    splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
+        n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
+    )
+    train, valid = next(splitter.split(np.zeros(n_clips), y))
+    return np.sort(train), np.sort(valid)
+
+
+def _split_groups(
+    y: NDArray, groups: NDArray, fraction: float, seed: int, *, stratify: bool
+) -> tuple[Indices, Indices]:
+    n_groups = len(np.unique(groups))
+    if n_groups < 2:
+        raise ValueError(
+            "Cannot hold back a group for validation: all clips belong to one group. Pass X_val "
+            "and y_val, or early_stopping=False."
+        )
+    # Of k folds of whole groups each holds about 1 / k of the clips; the one is taken that comes
+    # closest to the wanted share.
+    n_splits = int(np.clip(round(1 / fraction), 2, n_groups))
+    # Stratified folds need one class at least that reaches into all of them.
+    largest = max(_class_counts(y)) if stratify else n_splits
+    stratify, n_splits = stratify and largest >= 2, min(n_splits, max(2, largest))
+    splitter = (StratifiedGroupKFold if stratify else GroupKFold)(
+        n_splits=n_splits, shuffle=True, random_state=seed
+    )
+    with warnings.catch_warnings(), np.errstate(invalid="ignore"):
+        # Rare classes make scikit-learn warn; the best of its folds is chosen here.
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)
+        folds = list(splitter.split(np.zeros(len(y)), y, groups))
+
+    def cost(fold: tuple[Indices, Indices]) -> tuple[int, float]:
+        """Count classes that would not be trained, then how far the share is off."""
+        train, valid = fold
+        lost = len(np.unique(y)) - len(np.unique(y[train])) if stratify else 0
+        return lost, abs(len(valid) / len(y) - fraction)
+
+    return min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=cost)
+
+
+def _class_counts(y: NDArray) -> list[int]:
+    return np.unique(y, return_counts=True)[1].tolist()
