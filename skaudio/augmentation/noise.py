@@ -81,6 +81,10 @@ class AdditiveNoise(BaseAugmentation):
         return add_at_snr(x, color_noise(white, _EXPONENTS[self.color]), snr_db, lengths)
 
 
+# -250 dB, under the last bit of any recording.
+_SILENCE = 1e-25
+
+
 def add_at_snr(x: Tensor, noise: Tensor, snr_db: Tensor, lengths: Tensor) -> Tensor:
     """Add noise to waveforms, both ``(batch, n_samples)``, at ratios `snr_db` ``(batch,)``."""
     # The noise is scaled by g so that P_x / (g ** 2 * P_noise) = 10 ** (snr_db / 10), hence
@@ -88,7 +92,9 @@ def add_at_snr(x: Tensor, noise: Tensor, snr_db: Tensor, lengths: Tensor) -> Ten
     # padding would lower P_x, but not P_noise.
     real = frame_mask(lengths, x.shape[-1])[:, 0, 0]
     exact = x.to(noise.dtype)
-    ratio = _power(exact, real) / _power(noise, real).clamp(min=torch.finfo(noise.dtype).tiny)
+    noise_power = _power(noise, real)
+    # Of noise that is silent there is nothing to add; a division by its power would overflow.
+    ratio = _power(exact, real) / noise_power.clamp(min=_SILENCE) * (noise_power > _SILENCE)
     return exact + torch.sqrt(ratio * torch.pow(10, -snr_db / 10))[:, None] * noise
 
 

@@ -127,9 +127,8 @@ def _stretch(clip: Tensor, factor: float, n_fft: int) -> Tensor:
     peak = _nearest_peak(magnitude)
     turned = turn.cumsum(1) - turn + phase[:, :1]
     phase = turned.gather(0, peak) + phase[:, before] - phase[:, before].gather(0, peak)
-    return torch.istft(
-        torch.polar(magnitude, phase), n_fft, hop, window=window, length=round(len(clip) * factor)
-    )
+    length = max(1, round(len(clip) * factor))
+    return torch.istft(torch.polar(magnitude, phase), n_fft, hop, window=window, length=length)
 
 
 def _nearest_peak(magnitude: Tensor) -> Tensor:

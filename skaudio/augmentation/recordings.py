@@ -41,7 +41,8 @@ class RecordedNoise(BaseAugmentation):
 
     Notes
     -----
-    A silent clip stays silent, as no noise would give it a finite ratio.
+    A silent clip stays silent, as no noise would give it a finite ratio, and a clip that gets a
+    silent part of a recording stays as it is.
 
     Examples
     --------
@@ -83,13 +84,10 @@ class RecordedNoise(BaseAugmentation):
         self, x: Tensor, draws: Draws, lengths: Tensor, sample_rate: float | None
     ) -> Tensor:
         snr_db, number, start = draws
-        noise = [
-            _part_of(recording, place, x.shape[-1])
-            for recording, place in zip(
-                _choose(self.recordings, number, "recordings"), start.tolist(), strict=True
-            )
-        ]
-        return add_at_snr(x, torch.stack(noise).to(x.device), snr_db, lengths)
+        recordings = _choose(self.recordings, number, "recordings")
+        parts = map(_part_of, recordings, start.tolist(), lengths.tolist())
+        noise = stack_clips(list(parts), x.shape[-1])
+        return add_at_snr(x, noise.to(x.device), snr_db, lengths)
 
 
 class Reverberation(BaseAugmentation):
@@ -134,6 +132,12 @@ class Reverberation(BaseAugmentation):
     def _check(self) -> None:
         super()._check()
         _check_waveforms(self, "responses", self.responses)
+        for place, response in enumerate(self.responses):
+            if not np.any(response):
+                raise ValueError(
+                    f"Reverberation: responses[{place}] is silent, but expected an impulse "
+                    "response. Leave it out."
+                )
 
     def _draw(self, shape: torch.Size, generator: torch.Generator) -> Draws:
         return (torch.rand(shape[0], generator=generator),)

@@ -49,3 +49,11 @@ def test_nothing_is_aliased(semitones):
     shifted = shift(tone(3700), semitones)[:, 1000:-1000]
     expected = 0.5 if semitones < 0 else 0.0  # 3700 Hz go down to 2937, or up over 4000
     assert shifted.square().mean() == pytest.approx(expected, abs=0.08)
+
+
+@pytest.mark.parametrize("n_samples", [1, 2])
+@pytest.mark.parametrize("semitones", [-24, 24])
+def test_the_shortest_clips(n_samples, semitones):
+    shifted = shift(torch.ones(1, n_samples), semitones)
+    assert shifted.shape == (1, n_samples)
+    assert shifted.isfinite().all()

@@ -50,6 +50,18 @@ class TestRecordedNoise:
         kinds = noise.sum(1).round()
         assert [(kinds == kind).sum().item() > 20 for kind in (8, -8, 0)] == [True] * 3
 
+    def test_a_part_is_as_long_as_the_clip_and_not_as_its_batch(self):
+        ramp = np.arange(1.0, 101)
+        x = torch.ones(200, 150)
+        lengths = torch.full((200,), 30)
+        noise = apply(RecordedNoise([ramp], snr_db=(0, 0)), x, lengths=lengths) - x
+        assert (noise[:, :30].diff() > 0).all()  # none goes over the end of the ramp
+        assert (noise[:, 30:] == 0).all()
+
+    def test_a_silent_part_changes_nothing(self):
+        x = torch.ones(5, 30)
+        assert torch.equal(apply(RecordedNoise([np.zeros(50)], snr_db=(-20, -20)), x), x)
+
     def test_silence_stays_silent(self, rng):
         assert (apply(RecordedNoise([rng.normal(size=50)]), torch.zeros(3, 40)) == 0).all()
 
@@ -98,3 +110,8 @@ class TestReverberation:
         assert (wet == 0).all()
         wet.sum().backward()
         assert x.grad.isfinite().all()
+
+
+def test_a_silent_response_is_refused():
+    with pytest.raises(ValueError, match=r"responses\[1\] is silent, but expected an impulse"):
+        apply(Reverberation([np.ones(3), np.zeros(3)]), torch.ones(1, 8))
