@@ -332,7 +332,7 @@ def make_loss(loss: str | Callable, **options: Any) -> nn.Module:
     Returns
     -------
     torch.nn.Module
-        Returns the weighted mean over the clips of the batch.
+        Returns the mean over the clips of the batch, each loss multiplied by the clip's weight.
 
     Raises
     ------

@@ -73,13 +73,23 @@ def _split_clips(
             f"Cannot hold back {n_valid} of {n_clips} clips for validation. Use more clips, a "
             "smaller validation_fraction, early_stopping=False, or pass X_val and y_val."
         )
-    # scikit-learn stratifies only where each class has two clips at least.
-    stratify = stratify and min(_class_counts(y)) >= 2
-    splitter = (StratifiedShuffleSplit if stratify else ShuffleSplit)(
-        n_splits=1, test_size=max(n_valid, n_classes if stratify else 1), random_state=seed
+    if not stratify:
+        splitter = ShuffleSplit(n_splits=1, test_size=n_valid, random_state=seed)
+        train, valid = next(splitter.split(y))
+        return np.sort(train), np.sort(valid)
+    # scikit-learn stratifies only classes of two clips at least; the others are all trained on.
+    _, number, counts = np.unique(y, return_inverse=True, return_counts=True)
+    common = np.flatnonzero(counts[number] >= 2)
+    stratified = StratifiedShuffleSplit(
+        n_splits=1, test_size=max(n_valid, np.count_nonzero(counts >= 2)), random_state=seed
     )
-    train, valid = next(splitter.split(np.zeros(n_clips), y))
-    return np.sort(train), np.sort(valid)
+    _, test = next(stratified.split(common, y[common]))
+    is_valid = np.zeros(n_clips, dtype=bool)
+    is_valid[common[test]] = True
+    # Of a rare class and a large fraction it may hold back all clips.
+    for lost in np.setdiff1d(y, y[~is_valid]):
+        is_valid[np.flatnonzero(y == lost)[0]] = False
+    return np.flatnonzero(~is_valid), np.flatnonzero(is_valid)
 
 
 def _split_groups(

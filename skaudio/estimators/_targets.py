@@ -287,8 +287,10 @@ class NumberTarget(Target):
                 f"y holds values up to {largest:.3g}, whose squares or weighted sums overflow. "
                 "Divide y (or sample_weight) by a constant."
             )
+        # The mean of n equal values c is off by a few eps |c|, which then looks like a deviation.
+        varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(mean)
         return replace(
-            self, mean=mean, scale=np.where(deviation > 0, deviation, 1.0), is_flat=y.ndim == 1
+            self, mean=mean, scale=np.where(varies, deviation, 1.0), is_flat=y.ndim == 1
         )
 
     @property

@@ -185,11 +185,13 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         Returns
         -------
         ndarray of shape (n_clips, n_classes), or (n_clips,) for two classes
-            Columns in the order of ``classes_``, the mean over the crops of a clip. Of two
-            classes, the logit of the second minus that of the first: positive values speak for
-            the second.
+            Columns in the order of ``classes_``; the logarithm of the mean of the probabilities
+            where a clip has several crops. Of two classes, the second column minus the first:
+            positive values speak for the second.
         """
-        logits = mean_per_clip(*self._predict_outputs(X))
+        outputs, clip = self._predict_outputs(X)
+        has_crops = len(outputs) > clip.max() + 1
+        logits = log_class_probabilities(outputs, clip) if has_crops else outputs
         if logits.shape[1] == 2:
             logits = logits[:, 1] - logits[:, 0]
         return logits.astype(np.float32)

@@ -1,4 +1,4 @@
-"""The concordance loss, which is one number for a whole batch."""
+"""The concordance loss, which is one number for a whole batch, and targets that are all equal."""
 
 import numpy as np
 import pytest
@@ -47,3 +47,12 @@ def test_concordance_takes_weights_by_name_and_as_an_object(tiny, loudness):
         for loss in ("concordance", ConcordanceLoss())
     )
     np.testing.assert_array_equal(by_name, as_object)
+
+
+@pytest.mark.parametrize("value", [0.1, 0.3, -1.1e6, 0.0])
+def test_equal_targets_have_a_scale_of_1(tiny, loudness, value):
+    X, y = loudness
+    model = regressor(tiny).partial_fit(X[:7], np.full(7, value), sample_weight=np.arange(1, 8.0))
+    assert model.target_scale_ == 1
+    model.partial_fit(X, value + (y - 100) / 20)
+    assert model.history_["train_loss"].max() < 100

@@ -94,6 +94,16 @@ def test_early_stopping_on_few_clips_per_class(tiny, features):
     assert np.isfinite(model.history_["valid_loss"]).all()
 
 
+@pytest.mark.parametrize(("counts", "fraction"), [((20, 20, 1), 0.1), ((2, 98), 0.9)])
+@pytest.mark.parametrize("seed", range(20))
+def test_each_class_keeps_a_clip_to_learn_from(counts, fraction, seed):
+    y = np.repeat(np.arange(len(counts)), counts)
+    train, valid = split_indices(y, None, fraction, seed, stratify=True)
+    assert set(y[train]) == set(y)
+    assert len(valid) == pytest.approx(fraction * len(y), abs=1)
+    np.testing.assert_array_equal(np.sort(np.concatenate([train, valid])), np.arange(len(y)))
+
+
 @pytest.mark.parametrize("seed", range(5))
 def test_whole_groups_come_close_to_the_fraction_and_leave_all_classes(seed):
     rng = np.random.default_rng(seed)
