@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array, check_consistent_length
 
@@ -33,7 +34,7 @@ def scale_by_group(X: Any, groups: Any) -> NDArray[Any]:
     Raises
     ------
     ValueError
-        If X is no table of finite numbers, or `groups` has another length.
+        If X is no table of finite numbers, or `groups` has another length or misses entries.
 
     See Also
     --------
@@ -67,6 +68,12 @@ def scale_by_group(X: Any, groups: Any) -> NDArray[Any]:
     X = check_array(X, dtype=[np.float64, np.float32])
     groups = np.asarray(groups)
     check_consistent_length(X, groups)
+    missing = np.flatnonzero(pd.isna(groups))
+    if missing.size:
+        raise ValueError(
+            f"groups holds {groups[missing[0]]!r} at {missing[0]}, but expected a group for each "
+            "row. Fill it in, or leave the row out."
+        )
     scaled = np.empty_like(X)
     for group in np.unique(groups):
         rows = X[groups == group].astype(np.float64)

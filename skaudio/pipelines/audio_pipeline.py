@@ -131,6 +131,9 @@ def audio_pipeline(
         # The squared length of a row is the sum of those of its parts, 1 for each block.
         transformer_weights=dict.fromkeys(blocks, len(blocks) ** -0.5),
     )
+    # Where scikit-learn is set to make tables of all results, the steps here still pass on arrays:
+    # none of them needs names, and a step cannot know those that the steps before it give.
+    features.set_output(transform="default")
     if estimator is None:
         estimator = RidgeClassifier(alpha=0.1, class_weight="balanced")
     learner = Pipeline([("features", features), ("estimator", estimator)])

@@ -111,7 +111,7 @@ class NetworkFeatures(
                 params = process_routing(self, "fit", **params).estimator.fit
             self.estimator_ = clone(inner).fit(X, y, **params)
         first = X[:1] if hasattr(X, "__getitem__") else np.asarray(X)[:1]
-        self._n_features_out = self.transform(first).shape[1]
+        self._n_features_out = self.estimator_.embed(first).shape[1]
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

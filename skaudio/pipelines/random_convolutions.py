@@ -258,6 +258,13 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
     def _draw_kernels(self, rng: np.random.RandomState, n_bands: int) -> None:
         heights = sorted({min(int(height), n_bands) for height in self.heights})
+        lowest = heights[0]
+        if 1 in self.lengths and _count_rows(lowest) == 1:
+            raise ValueError(
+                f"lengths is {self.lengths!r}, but a kernel of one frame and {lowest} bands has no "
+                "shape. Choose lengths from 3 on, or heights from 8 on for features of as many "
+                "bands."
+            )
         banks = list(product(heights, self.lengths, self.dilations))
         self.kernels_, self.dilations_ = [], []
         for bank, (height, length, dilation) in enumerate(banks):
@@ -340,11 +347,16 @@ def _smooth_kernels(
     rng: np.random.RandomState, n_kernels: int, height: int, length: int
 ) -> NDArray[np.float32]:
     """Draw kernels that vary slowly along the bands, of mean 0 and norm 1."""
-    coarse = rng.standard_normal((n_kernels, max(height // 4, 1), length))
+    coarse = rng.standard_normal((n_kernels, _count_rows(height), length))
     kernels = _interpolate(coarse, height)
     kernels -= kernels.mean(axis=(1, 2), keepdims=True)
     kernels /= np.sqrt(np.square(kernels).sum(axis=(1, 2), keepdims=True))
     return kernels.astype(np.float32)
+
+
+def _count_rows(height: int) -> int:
+    """Count the random numbers along so many bands of a kernel."""
+    return max(height // 4, 1)
 
 
 def _interpolate(coarse: NDArray[np.float64], height: int) -> NDArray[np.float64]:

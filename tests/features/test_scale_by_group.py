@@ -55,3 +55,9 @@ def test_groups_of_another_length(table):
 def test_no_table():
     with pytest.raises(ValueError, match="Expected 2D array"):
         scale_by_group([1.0, 2.0], [0, 1])
+
+
+@pytest.mark.parametrize("groups", [[1, np.nan, 2], ["anna", None, "otto"]])
+def test_missing_groups(groups):
+    with pytest.raises(ValueError, match="at 1, but expected a group for each row. Fill it in"):
+        scale_by_group(np.arange(6.0).reshape(3, 2), groups)

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import soundfile
+from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut, cross_val_predict
@@ -166,6 +167,16 @@ def test_kept_features_change_nothing(kind, clips, fitted, tmp_path):
         np.testing.assert_array_equal(kept, fitted[kind].decision_function(X))
     n_kept = {"sound": 2, "voice": 4}[kind]
     assert len(list(tmp_path.rglob("*.npy"))) == n_kept * 3 * len(X)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_tables_asked_of_all_transformers_change_nothing(kind, clips, fitted):
+    X, y = clips
+    with config_context(transform_output="pandas"):
+        model = pipeline(kind).fit(X, y)
+        np.testing.assert_array_equal(
+            model.decision_function(X), fitted[kind].decision_function(X)
+        )
 
 
 def test_there_are_two_kinds():

@@ -120,3 +120,10 @@ def test_a_network_without_a_head_is_refused(clips):
 
     with pytest.raises(ValueError, match="has no layer `head`"):
         NetworkFeatures(classifier(build)).fit(*clips)
+
+
+def test_it_can_return_a_table(clips):
+    X, y = clips
+    table = NetworkFeatures(classifier()).set_output(transform="pandas").fit(X, y).transform(X)
+    assert len(table) == len(X)
+    assert table.columns[0] == "networkfeatures0"

@@ -133,6 +133,7 @@ def test_clips_that_never_vary_give_finite_columns():
         ({"heights": ()}, r"heights is \(\), but expected integers from 1 on"),
         ({"dilations": (0, 1)}, r"dilations is \(0, 1\), but expected integers from 1 on"),
         ({"n_kernels": 0}, "n_kernels"),
+        ({"lengths": (1,), "heights": (7,)}, "a kernel of one frame and 7 bands has no shape"),
     ],
 )
 def test_impossible_sizes(parameters, message):
@@ -145,3 +146,8 @@ def test_other_bands_than_in_fit():
         small().fit(pictures()).transform(pictures(n_bands=19))
     with pytest.raises(AudioFormatError, match="got paths"):
         small().fit(["a.wav"])
+
+
+def test_kernels_of_one_frame():
+    model = RandomConvolutions(16, heights=(8,), lengths=(1,), random_state=0)
+    assert np.isfinite(model.fit_transform(pictures())).all()

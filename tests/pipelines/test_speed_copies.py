@@ -85,10 +85,11 @@ def test_several_targets_and_an_ordered_categorical(clips):
     numbers = np.random.default_rng(0).normal(size=(len(X), 2))
     model = SpeedCopies(statistics(Ridge())).fit(X, numbers)
     assert model.predict(X).shape == (len(X), 2)
-    ordered = pd.Series(pd.Categorical(y, sorted(set(y)), ordered=True))
-    kept = SpeedCopies(Diary()).fit(X, ordered).estimator_.y_
-    assert kept.cat.ordered
-    assert len(kept) == 3 * len(X)
+    ordered = pd.Categorical(y, sorted(set(y)), ordered=True)
+    for labels in (ordered, pd.Series(ordered)):
+        kept = SpeedCopies(Diary()).fit(X, labels).estimator_.y_
+        assert pd.Series(kept).cat.ordered
+        assert len(kept) == 3 * len(X)
 
 
 def test_it_predicts_clips_as_they_are(clips):
