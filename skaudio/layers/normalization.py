@@ -17,13 +17,17 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     """:class:`torch.nn.BatchNorm2d` whose statistics leave padding out.
 
     In training, mean and variance are those of the real frames alone, so that a batch teaches the
-    same however far it is padded. A batch with fewer than two values per channel has no variance:
-    it is normalised by the running statistics, where torch raises an error.
+    same however far it is padded. A batch with fewer than two values per channel, padding counted,
+    has no variance: it is normalised by the running statistics, where torch raises an error.
 
     Parameters
     ----------
-    num_features, eps, momentum, affine, track_running_stats, device, dtype
-        As for :class:`torch.nn.BatchNorm2d`.
+    num_features : int
+        Channels.
+    eps : float, default=1e-5
+        Added to the variance.
+    momentum : float, default=0.1
+        Share of a batch in the running statistics.
 
     Shape: input and output ``(batch, num_features, n_bands, n_frames)``; mask
     ``(batch, 1, 1, n_frames)``, True where a frame is real. With a mask, padding comes out as
@@ -34,6 +38,9 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
     BandNorm : For the input of a network, with statistics for each band.
     frame_mask : Makes the mask.
     """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(num_features, eps, momentum)
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """Normalise each channel; padding is not counted, and set to zero."""
