@@ -37,7 +37,7 @@ from skaudio.features import PitchSalience, StackedFeatures
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--corpora", nargs="+", help="some of digits, emodb, fsdd, esc10, urdu")
-parser.add_argument("--seeds", type=int, default=1, help="average over so many seeds")
+parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="average over these")
 parser.add_argument("--folds", type=int, help="test only on the first speakers or folds")
 parser.add_argument("--network-only", action="store_true")
 parser.add_argument("--jobs", type=int, default=2, help="folds at once")
@@ -137,11 +137,11 @@ for corpus in args.corpora or ["digits"]:
     truth = np.concatenate([y[test] for _, test in folds])
     found = Parallel(n_jobs=args.jobs)(
         delayed(predict)(systems(corpus, seed), X, y, *fold)
-        for seed in range(args.seeds)
+        for seed in args.seeds
         for fold in folds
     )
     for name in found[0]:
-        predicted = np.concatenate([labels[name] for labels in found]).reshape(args.seeds, -1)
+        predicted = np.concatenate([labels[name] for labels in found]).reshape(len(args.seeds), -1)
         recalls = [recall_score(truth, labels, average=None) for labels in predicted]
         by_seed = " ".join(f"{recall.mean():.3f}" for recall in recalls)
         mean = np.mean(recalls, axis=0)

@@ -289,9 +289,7 @@ class NumberTarget(Target):
             )
         # The mean of n equal values c is off by a few eps |c|, which then looks like a deviation.
         varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(mean)
-        return replace(
-            self, mean=mean, scale=np.where(varies, deviation, 1.0), is_flat=y.ndim == 1
-        )
+        return replace(self, mean=mean, scale=np.where(varies, deviation, 1.0), is_flat=y.ndim == 1)
 
     @property
     def n_outputs(self) -> int:

@@ -174,9 +174,7 @@ def test_tables_asked_of_all_transformers_change_nothing(kind, clips, fitted):
     X, y = clips
     with config_context(transform_output="pandas"):
         model = pipeline(kind).fit(X, y)
-        np.testing.assert_array_equal(
-            model.decision_function(X), fitted[kind].decision_function(X)
-        )
+        np.testing.assert_array_equal(model.decision_function(X), fitted[kind].decision_function(X))
 
 
 def test_there_are_two_kinds():
