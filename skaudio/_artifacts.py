@@ -41,7 +41,7 @@ _BLOCK_BYTES = 2**20
 
 # Parameters that change how, where or with how many messages a result is computed, never which.
 _WITHOUT_EFFECT = frozenset(
-    ["callbacks", "checkpoint_dir", "memory", "n_jobs", "n_workers", "on_error", "verbose"]
+    ["callbacks", "checkpoint_dir", "memory", "n_jobs", "on_error", "verbose"]
 )
 
 _TEMPORARY = ".tmp"

@@ -71,11 +71,12 @@ def _training(name: str, text: str, **attributes: Any) -> GroupedOption:
               default=16000),
     _training("--crop", "Seconds of each clip to look at, drawn at random in training.",
               type=click.FloatRange(min=0, min_open=True)),
-    _training("--epochs", "Epochs, at the most.", type=click.IntRange(min=1), default=30),
+    _training("--epochs", "Epochs, at the most.  [default: those of 2000 steps, 10 to 150]",
+              type=click.IntRange(min=1)),
     _training("--balanced", "Let all classes count the same.", is_flag=True),
     _training("--seed", "The same seed gives the same model.", type=click.IntRange(min=0),
               default=0),
-    _training("--n-workers", "Threads that read files ahead.", type=click.IntRange(min=1),
+    _training("--n-jobs", "Threads that read files ahead.", type=click.IntRange(min=1),
               default=2),
 )  # fmt: skip
 def _fit(context: click.Context, **options: Any) -> None:

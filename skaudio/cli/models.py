@@ -49,7 +49,7 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
         max_epochs=options["epochs"],
         early_stopping=groups is not None,
         callbacks=[EpochLog()],
-        n_jobs=options["n_workers"],
+        n_jobs=options["n_jobs"],
         random_state=options["seed"],
         verbose=bar_level(verbosity),
     )
