@@ -42,7 +42,7 @@ __all__ = [
 Indices = NDArray[np.int64]
 
 # More columns than this look like samples of a waveform rather than frames of a feature.
-_MANY_FRAMES = 4000
+_MANY_FRAMES = 2000
 
 
 class ClipSource(Protocol):

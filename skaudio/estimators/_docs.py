@@ -26,7 +26,7 @@ _NETWORK = """\
     augmentation : Augmentation, list of them, "voice" or "sound", optional
         What is changed at random while training, such as
         :class:`skaudio.augmentation.AdditiveNoise`; of a list, one after another. A word stands
-        for a chain that does for many corpora (:func:`skaudio.augmentation.preset`); without a
+        for a preset that suits many corpora (:func:`skaudio.augmentation.preset`); without a
         `frontend`, only what it does to features is used.
     mixup : float, default=0.0
         Concentration of the beta distribution that pairs of clips are mixed by [1]_; 0 mixes
@@ -57,8 +57,8 @@ _TRAINING = """\
         By default as many as 2000 steps take, but 10 at least and 150 at most (of several corpora,
         2000 steps of each); with ``lr_schedule="staged"``, whose stages end by themselves, 1000.
     batch_size : int, default=8
-        Clips of which a training step learns. Small batches make many steps of little data; larger
-        ones are faster on large corpora and on a GPU.
+        Clips per training step. Small batches make many steps of little data; larger ones are
+        faster on large corpora and on a GPU.
     early_stopping : bool, default=False
         Hold back clips for validation, end the training after `patience` epochs without
         improvement, and keep the weights of the best epoch. Without `groups` the clips are drawn
@@ -69,6 +69,8 @@ _TRAINING = """\
         What tells the best epoch. The score is the unweighted average recall or the concordance
         correlation; ``"staged"`` goes by it in any case.
     patience : int, default=10
+        Epochs without improvement that end the training with `early_stopping`, and a stage with
+        ``lr_schedule="staged"``; half as many lower the rate with "plateau".
     mode : {"scratch", "finetune", "last-layer", "adapters"}, optional
         What is trained, and what it starts from [2]_. "finetune" takes all weights but the head
         from `pretrained`, and trains everything. "last-layer" takes the same and trains the head

@@ -267,7 +267,7 @@ class AudioNet(NeuralNet):
         if any(not w.isfinite().all() for w in weights) or any(b.isnan().any() for b in state):
             raise DivergedError(
                 f"The weights are no longer finite at the end of epoch {len(self.history)}. Lower "
-                "lr, or set clip_norm; the best weights before that were kept."
+                "lr or clip_norm; the best weights before that were kept."
             )
 
     def drop_unfinished_epoch(self, *, validated: bool) -> None:
@@ -313,7 +313,7 @@ class AudioNet(NeuralNet):
         if not math.isfinite(loss.item()):
             raise DivergedError(
                 f"The training loss became {loss.item()} in epoch {len(self.history)}, step "
-                f"{self.step_}. Lower lr, set clip_norm, or check the targets; the best weights "
+                f"{self.step_}. Lower lr or clip_norm, or check the targets; the best weights "
                 "before that were kept."
             )
         if self.scaler_.is_enabled():  # before gradients are clipped to a norm

@@ -147,7 +147,8 @@ class ClassTarget(Target):
             classes = np.unique(y)
         if len(classes) < 2:
             raise ValueError(
-                f"y holds one class only, {classes.tolist()}, but a classifier needs at least two."
+                f"y holds one class only, {classes.tolist()}, but a classifier needs at least two. "
+                "Add clips of another class."
             )
         learned = replace(self, classes=classes, order=order)
         if isinstance(self.class_weight, Mapping):
@@ -169,10 +170,14 @@ class ClassTarget(Target):
     def encode(self, y: NDArray, name: str = "y") -> NDArray:
         unknown = np.setdiff1d(y, self.labels)
         if len(unknown):
+            remedy = (
+                "Pass all labels there (partial_fit has `classes`)"
+                if name == "y"
+                else "Leave such clips out, or add some to y"
+            )
             raise ValueError(
                 f"{name} holds the label {unknown.tolist()[0]!r}, which is not one of the classes "
-                f"of the first fit: {self.labels.tolist()}. Pass all labels there (partial_fit "
-                "has `classes`)."
+                f"that are trained: {self.labels.tolist()}. {remedy}."
             )
         return np.searchsorted(self.labels, y).astype(np.int64)
 
@@ -306,7 +311,8 @@ class NumberTarget(Target):
         mean, scale = self._moments
         if columns.shape[1] != self.n_outputs:
             raise ValueError(
-                f"{name} has {columns.shape[1]} targets, but the first fit had {self.n_outputs}."
+                f"{name} has {columns.shape[1]} targets, but the first fit had {self.n_outputs}. "
+                "Pass as many, or start with a new estimator."
             )
         encoded = (columns - mean) / scale
         if np.abs(encoded).max() > _LARGEST:

@@ -164,7 +164,7 @@ def _check_frames(net: AudioNet, segments: Segments) -> None:
         raise AudioFormatError(
             f"Clip {segments.clip[wrong[0]]} has {frames[wrong[0]]} frames, but the network "
             f"was built for {wanted} frames. Cut or pad the clips as in fit, or use a network "
-            "that takes any length, such as MTSNet(pooling='attention')."
+            "that takes any length, such as MTSNet()."
         )
 
 

@@ -31,9 +31,9 @@ from skaudio.networks.base import BaseNetwork
 
 __all__ = ["MTSNet"]
 
-# A score per frame needs few directions. The vector of a frame has as many entries as channels and
-# bands that are left, hundreds as a rule: one direction for each would have more weights than all
-# other layers together.
+# A score per frame needs few directions. Where n_frame_features is None, the vector of a frame has
+# as many entries as channels and bands that are left, hundreds as a rule: one direction for each
+# would have more weights than all other layers together.
 _N_SCORE = 64
 
 
@@ -201,15 +201,14 @@ class MTSNet(BaseNetwork):
 
     def _check(self, n_frames: int | None) -> None:
         check_counts("n_filters", self.n_filters)
-        if self.padding == "valid" and self.pooling != "flatten":
+        wanted = {"pooling": "flatten", "block": "plain", "first_stride": None}
+        wrong = [name for name, value in wanted.items() if getattr(self, name) != value]
+        if self.padding == "valid" and wrong:
+            found = ", ".join(f"{name}={getattr(self, name)!r}" for name in wrong)
+            remedy = ", ".join(f"{name}={wanted[name]!r}" for name in wrong)
             raise ValueError(
-                "padding: got 'valid', which needs pooling='flatten', but pooling is "
-                f"{self.pooling!r}. Choose padding='same' for clips of any length."
-            )
-        if self.padding == "valid" and (self.first_stride is not None or self.block == "residual"):
-            raise ValueError(
-                "padding: got 'valid', but residual blocks and a first_stride need padding='same'. "
-                "Set block='plain' and first_stride=None."
+                f"padding: got 'valid', but {found}, which needs padding='same'. Set {remedy} for "
+                "clips of one length, or choose padding='same' for clips of any length."
             )
         if self.pooling == "flatten" and n_frames is None:
             raise ValueError(

@@ -495,8 +495,11 @@ def test_warm_start_goes_on(tiny, features):
     X, y = features
     model = classifier(tiny, max_epochs=3, warm_start=True).fit(X, y).fit(X, y)
     assert len(model.history_) == 6
+    foxes = np.where(y == "dog", "fox", y)
     with pytest.raises(ValueError, match=r"label 'fox'.* not one of the classes"):
-        model.fit(X, np.where(y == "dog", "fox", y))
+        model.fit(X, foxes)
+    with pytest.raises(ValueError, match=r"y_val holds the label 'fox'.* Leave such clips out"):
+        clone(model).fit(X, y, X_val=X, y_val=foxes)
 
 
 def test_partial_fit_trains_one_epoch_at_a_time(tiny, features):
