@@ -62,8 +62,8 @@ if args.quick:
 print(f"{'ESC-10' if on_esc10 else 'Spoken digits'}: {len(label)} clips, {epochs} epochs")
 
 # %%
-# The contestants
-# ---------------
+# The methods
+# -----------
 # All of them are followed by the same network. The pooling layers take the mean or the maximum
 # of a fixed number of frames. Any callable that builds a torch module is accepted as a network, so
 # that a few lines put a pooling layer in front of another network.
@@ -87,9 +87,9 @@ def pool_first(layer, rate, n_bands, n_outputs, n_frames=None, n_channels=1):
     return Pooled(pool, MTSNet().build(n_bands, n_outputs))
 
 
-contestants = [("fixed hop", 10, 0, MTSNet())]
+methods = [("fixed hop", 10, 0, MTSNet())]
 for rate in (0.25, 0.5, 0.75):
-    contestants += [
+    methods += [
         ("fixed hop", 10 / (1 - rate), 0, MTSNet()),
         ("average pooling", 10, rate, partial(pool_first, AvgPool, rate)),
         ("maximum pooling", 10, rate, partial(pool_first, MaxPool, rate)),
@@ -102,7 +102,7 @@ for rate in (0.25, 0.5, 0.75):
 # so its fine hop is 4 ms.)
 
 fine, rate = (4, 0.6) if on_esc10 else (1, 0.9)
-contestants += [
+methods += [
     ("fixed hop", fine, 0, MTSNet()),
     ("average pooling", fine, rate, partial(pool_first, AvgPool, rate)),
     ("DiffRes", fine, rate, DiffResNet(rate)),
@@ -141,7 +141,7 @@ AudioClassifier(max_epochs=1).fit(log_mels(10)[::10], label[::10])
 print("\n| method | hop (ms) | frames kept (%) | frames a second | accuracy | training (s) |")
 print("|---|---|---|---|---|---|")
 rows, models = [], {}
-for method, hop, rate, network in contestants:
+for method, hop, rate, network in methods:
     X = log_mels(hop)
     accuracy, seconds, models[method, hop, rate] = evaluate(network, X)
     per_second = (1 - rate) * 1000 / hop

@@ -46,8 +46,8 @@ folds = GroupKFold(min(6, len(set(speaker))) if args.data else 4)
 print(f"{len(X)} clips, {len(set(speaker))} speakers")
 
 # %%
-# The contestants
-# ---------------
+# The models
+# ----------
 # All but the second have the same number of channels. A plain kernel of 3 x 3 combines all of
 # them; a separable one of 5 x 5 filters each channel on its own, before they are mixed. The second
 # is skaudio's default network: half of the channels, but two convolutions in a block.
@@ -58,6 +58,7 @@ networks = {
         n_filters=width,
         kernel_size=(3, 3),
         tempo_factors=(),
+        pool_size=((2, 2), (2, 2), (2, 2)),
         first_stride=None,
         block="plain",
         n_frame_features=None,

@@ -51,7 +51,7 @@ augmentations = {
     "played faster": SpeedChange((1.25, 1.25)),
     "played slower": SpeedChange((0.8, 0.8)),
     "four semitones higher": PitchShift((4, 4)),
-    "filtered": RandomFilter(gain_db=18),
+    "filtered": RandomFilter(max_gain_db=18),
     "in a room": Reverberation([room]),
     "noise or another pitch": make_one_of(AdditiveNoise((10, 10)), PitchShift((-4, -4))),
     "augmentation='voice'": preset("voice"),

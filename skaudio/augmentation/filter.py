@@ -27,12 +27,12 @@ class RandomFilter(BaseAugmentation):
 
     Parameters
     ----------
-    gain_db : float, default=6.0
+    max_gain_db : float, default=6.0
         Largest gain and attenuation in decibels, > 0.
     n_points : int, default=6
         Number of frequencies, >= 2, at equal musical intervals from 60 Hz to half the sample
-        rate, whose gains are drawn uniformly in [-gain_db, gain_db]. Between them the curve is
-        smooth; the more points, the finer its structure.
+        rate, whose gains are drawn uniformly in [-max_gain_db, max_gain_db]. Between them the
+        curve is smooth; the more points, the finer its structure.
     probability : float, default=1.0
         Probability that a clip is changed, in [0, 1].
 
@@ -53,7 +53,7 @@ class RandomFilter(BaseAugmentation):
     >>> x = torch.zeros(1, 16000)
     >>> x[0, 8000] = 1  # all frequencies alike
     >>> generator = torch.Generator().manual_seed(0)
-    >>> y = RandomFilter(gain_db=12).apply(x, generator, domain="waveform", sample_rate=16000)
+    >>> y = RandomFilter(max_gain_db=12).apply(x, generator, domain="waveform", sample_rate=16000)
     >>> response = 20 * torch.fft.rfft(y).abs().log10()[0]
     >>> bool(response.abs().max() <= 12)
     True
@@ -62,14 +62,14 @@ class RandomFilter(BaseAugmentation):
     domains = frozenset(["waveform"])
     _parameter_constraints: dict = {
         **BaseAugmentation._parameter_constraints,
-        "gain_db": [Interval(Real, 0, None, closed="neither")],
+        "max_gain_db": [Interval(Real, 0, None, closed="neither")],
         "n_points": [Interval(Integral, 2, None, closed="left")],
     }
 
     def __init__(
-        self, gain_db: float = 6.0, n_points: int = 6, *, probability: float = 1.0
+        self, max_gain_db: float = 6.0, n_points: int = 6, *, probability: float = 1.0
     ) -> None:
-        self.gain_db = gain_db
+        self.max_gain_db = max_gain_db
         self.n_points = n_points
         self.probability = probability
 
@@ -85,7 +85,7 @@ class RandomFilter(BaseAugmentation):
                 "not known. Pass sample_rate to apply (an estimator takes it from its frontend)."
             )
         x = x.masked_fill(~frame_mask(lengths, x.shape[-1])[:, 0, 0], 0)
-        return filter_smoothly(x, self.gain_db * draws[0], sample_rate)
+        return filter_smoothly(x, self.max_gain_db * draws[0], sample_rate)
 
 
 def filter_smoothly(x: Tensor, gains_db: Tensor, sample_rate: float) -> Tensor:

@@ -36,7 +36,7 @@ class SpeedChange(BaseAugmentation):
     """Resample waveforms to a random speed, so that pitch, formants and tempo change together.
 
     A voice played faster is that of a smaller speaker with a shorter vocal tract, who speaks
-    faster. Nothing teaches as much about speakers who are not among the training clips.
+    faster.
 
     Parameters
     ----------

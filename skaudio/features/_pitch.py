@@ -231,7 +231,7 @@ class PitchPlan:
 
 @dataclass(frozen=True, eq=False)
 class SalienceOfClips:
-    """Compute the salience picture, ``(n_lags, n_frames)``, of every clip."""
+    """Compute the salience, ``(n_lags, n_frames)``, of every clip."""
 
     pitch: PitchPlan
 

@@ -1,4 +1,4 @@
-"""How salient each pitch is in a voice, as a picture."""
+"""How salient each pitch is in a voice, over time."""
 
 from __future__ import annotations
 
@@ -65,10 +65,10 @@ class PitchSalience(WaveformTransformer):
     >>> import numpy as np
     >>> from skaudio.features import PitchSalience
     >>> buzz = np.sign(np.sin(2 * np.pi * 200 * np.arange(8000) / 16000))
-    >>> picture = PitchSalience().fit_transform([buzz])[0]
-    >>> picture.shape
+    >>> salience = PitchSalience().fit_transform([buzz])[0]
+    >>> salience.shape
     (60, 51)
-    >>> int(picture[:, 25].argmax()), float(np.geomspace(60, 600, 60)[31].round(1))
+    >>> int(salience[:, 25].argmax()), float(np.geomspace(60, 600, 60)[31].round(1))
     (31, 201.2)
     """
 

@@ -1,4 +1,4 @@
-"""Bands of several pictures of the same waveforms as the bands of one picture."""
+"""Several kinds of features of the same waveforms, stacked along the bands."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ __all__ = ["StackedFeatures"]
 
 
 class StackedFeatures(WaveformTransformer, BaseComposition):
-    """Compute several pictures of every waveform and stack their bands.
+    """Compute several kinds of features of every waveform and stack their bands.
 
     Takes waveforms of shape ``(n_clips, n_samples)``, or a list of waveforms of several lengths;
     returns float32 features of shape ``(n_clips, n_bands, n_frames)``, or a list of
@@ -28,7 +28,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
     Parameters
     ----------
     transformers : list of tuple (str, transformer)
-        Names, and transformers from waveforms to pictures: :class:`LogMelSpectrogram`,
+        Names, and transformers from waveforms to features: :class:`LogMelSpectrogram`,
         :class:`MFCC`, :class:`Spectrogram`, :class:`PitchSalience`, :class:`VoiceDescriptors`
         (not in a network). Parameters are reached as ``<name>__<parameter>``. All need one
         `sample_rate` and one `hop_length`, and frames that lie alike: frame t centred on sample
@@ -42,7 +42,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
 
     See Also
     --------
-    LogMelSpectrogram : The picture that the others are stacked below.
+    LogMelSpectrogram : What the others are stacked on, as a rule.
     PitchSalience : Shows the pitch, which a log-mel spectrogram does not.
     skaudio.layers.StackedFeatures : The same features in a network.
 
@@ -128,7 +128,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
         if not parts or not isinstance(parts, list) or not all(map(_is_part, parts)):
             raise ValueError(
                 f"StackedFeatures: transformers is {parts!r}, but expected a list of (name, "
-                "transformer), with transformers from waveforms to pictures, such as "
+                "transformer), with transformers from waveforms to features, such as "
                 "LogMelSpectrogram()."
             )
         self._validate_names([name for name, _ in parts])
@@ -142,7 +142,7 @@ class StackedFeatures(WaveformTransformer, BaseComposition):
         for name, plan in zip(names, plans, strict=True):
             if not hasattr(plan, "framing"):
                 raise ValueError(
-                    f"StackedFeatures: {name!r} does not compute pictures of frames, which alone "
+                    f"StackedFeatures: {name!r} does not compute features of frames, which alone "
                     "can be stacked. Put tables side by side with sklearn's FeatureUnion, and use "
                     "one StackedFeatures in place of one inside another."
                 )
@@ -178,12 +178,12 @@ class _StackPlan:
     average: int
 
     def __call__(self, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        pictures = zip(*(plan(clips) for plan in self.plans), strict=True)
-        return [self._average(np.concatenate(parts)) for parts in pictures]
+        stacks = zip(*(plan(clips) for plan in self.plans), strict=True)
+        return [self._average(np.concatenate(parts)) for parts in stacks]
 
-    def _average(self, picture: NDArray[np.float32]) -> NDArray[np.float32]:
+    def _average(self, stack: NDArray[np.float32]) -> NDArray[np.float32]:
         if self.average == 1:
-            return picture
-        starts = np.arange(0, picture.shape[1], self.average)
-        counts = np.minimum(self.average, picture.shape[1] - starts)
-        return np.add.reduceat(picture, starts, axis=1) / counts.astype(np.float32)
+            return stack
+        starts = np.arange(0, stack.shape[1], self.average)
+        counts = np.minimum(self.average, stack.shape[1] - starts)
+        return np.add.reduceat(stack, starts, axis=1) / counts.astype(np.float32)

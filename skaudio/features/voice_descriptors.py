@@ -77,7 +77,7 @@ class VoiceDescriptors(WaveformTransformer):
     See Also
     --------
     VoiceStatistics : Statistics of these descriptors, one row for each clip.
-    PitchSalience : The picture in which the pitch is found.
+    PitchSalience : That in which the pitch is found.
 
     Notes
     -----

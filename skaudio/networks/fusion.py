@@ -169,11 +169,11 @@ class _FusionTrunk(Trunk):
         return nn.ModuleDict({"resnet": resnet, "recurrent": recurrent})
 
     def forward(self, x: Tensor, lengths: Tensor | None, layers: Any, pooling: Any) -> Tensor:
-        picture, left = self.resnet(x, lengths, layers["resnet"])
-        mask = None if left is None else frame_mask(left, picture.shape[-1])
+        features, left = self.resnet(x, lengths, layers["resnet"])
+        mask = None if left is None else frame_mask(left, features.shape[-1])
         frames, lengths = pool_down(x, lengths, self.down_pool)
         vectors = [
-            pooling["resnet"](picture, mask),
+            pooling["resnet"](features, mask),
             self.recurrent(frames, lengths, layers["recurrent"], pooling["recurrent"]),
         ]
         return torch.cat(vectors, dim=1)

@@ -30,6 +30,10 @@ from skaudio.networks.base import BaseNetwork
 
 __all__ = ["SeparableNet"]
 
+# A score per position needs few directions; one for each channel would have more weights than
+# all other layers together.
+_N_SCORE = 8
+
 
 class SeparableNet(BaseNetwork):
     """Network of few parameters and few multiply-adds, for small corpora and small devices.
@@ -179,8 +183,3 @@ class _SeparableModule(nn.Module):
         pooled = self.pooling(x, mask)
         pooled = pooled if self.pooled_norm is None else self.pooled_norm(pooled)
         return self.head(self.dropout(pooled))
-
-
-# A score per position needs few directions; one for each channel would have more weights than
-# all other layers together.
-_N_SCORE = 8

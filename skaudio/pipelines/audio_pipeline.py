@@ -87,7 +87,7 @@ def audio_pipeline(
         - ``statistics``: statistics over time of its bands, of cepstral coefficients, and of the
           slopes of both;
         - ``voice`` (for "voice"): statistics of pitch, harmonicity and other descriptors;
-        - ``pitch`` (for "voice"): random convolutions on a picture of the salience of pitches,
+        - ``pitch`` (for "voice"): random convolutions on the salience of pitches over time,
 
         each with a :class:`BlockScaler` at its end, so that all weigh the same.
 
@@ -110,9 +110,9 @@ def audio_pipeline(
     A block is left out by ``set_params(copies__estimator__features__voice="drop")``, and copies
     by ``set_params(copies__speeds=())``.
 
-    Blocks that share a picture compute it once each, so that any of them can be left out or
-    changed alone: the log-mel spectrogram and the salience of pitches each take about a tenth of
-    the time of all features.
+    Blocks that share features of frames compute them once each, so that any of them can be left
+    out or changed alone: the log-mel spectrogram and the salience of pitches each take about a
+    tenth of the time of all features.
 
     Examples
     --------
@@ -158,20 +158,22 @@ def _blocks(
     # under the loudest is mostly noise of the recording, and the mean of a band mostly the colour
     # of the microphone; of other sounds both may be all that there is.
     is_voice = kind == "voice"
-    picture: Any
+    spectrogram: Any
     if is_voice:
-        picture = _log_mel(top_db=45.0, subtract_clip_mean=True)
+        spectrogram = _log_mel(top_db=45.0, subtract_clip_mean=True)
     else:
-        picture = StackedFeatures([("log_mel", _log_mel(**_LN))], average=2)
+        spectrogram = StackedFeatures([("log_mel", _log_mel(**_LN))], average=2)
     patterns = RandomConvolutions(random_state=random_state)
     both = StackedFeatures([("log_mel", _log_mel(**_LN)), ("mfcc", _mfcc())])
-    statistics = (*_STATISTICS, *(f"delta_{name}" for name in _STATISTICS), *_MODULATION)
+    statistics = TemporalStatistics(
+        (*_STATISTICS, *(f"delta_{name}" for name in _STATISTICS), *_MODULATION)
+    )
     blocks: dict[str, list[tuple[str, Any]]] = {
-        "patterns": [("picture", kept(picture)), ("convolutions", patterns)],
+        "patterns": [("frame_features", kept(spectrogram)), ("convolutions", patterns)],
         "statistics": [
             (
                 "statistics",
-                kept(Pipeline([("picture", both), ("statistics", TemporalStatistics(statistics))])),
+                kept(Pipeline([("frame_features", both), ("statistics", statistics)])),
             )
         ],
     }
@@ -181,7 +183,7 @@ def _blocks(
             160, heights=(8, 16, 30, 60), lengths=(7,), random_state=random_state
         )
         blocks["voice"] = [("statistics", kept(VoiceStatistics(_RATE, hop_length=_HOP)))]
-        blocks["pitch"] = [("picture", kept(salience)), ("convolutions", convolutions)]
+        blocks["pitch"] = [("frame_features", kept(salience)), ("convolutions", convolutions)]
     return blocks
 
 

@@ -1,4 +1,4 @@
-"""Random convolutions: from pictures of any length to one row of numbers per clip."""
+"""Random convolutions: from features of any length to one row of numbers per clip."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ _BATCH_FRAMES = 512
 class RandomConvolutions(TransformerMixin, BaseEstimator):
     r"""Compute how strongly, and how often, each of many random patterns occurs in a clip.
 
-    Every pattern is a small picture of some bands and frames, drawn at random and smooth along the
+    Every pattern is a small patch of some bands and frames, drawn at random and smooth along the
     bands. It slides over the whole clip at several heights; at each height four numbers tell what
     it met. None of this is trained, so that a linear model such as
     :class:`~sklearn.linear_model.RidgeClassifier` behind it learns in seconds what a convolutional

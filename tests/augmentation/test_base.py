@@ -232,7 +232,7 @@ class TestEverySingleAugmentation:
         (TimeShift(fill="mirror"), "'fill' parameter of TimeShift .*'mirror'"),
         (SpeedChange(factors=(0, 1)), r"'factors' parameter of SpeedChange .* Got \(0, 1\)"),
         (PitchShift(semitones=(0, 25)), r"'semitones' parameter of PitchShift .* Got \(0, 25\)"),
-        (RandomFilter(gain_db=0), "'gain_db' parameter of RandomFilter .* Got 0"),
+        (RandomFilter(max_gain_db=0), "'max_gain_db' parameter of RandomFilter .* Got 0"),
         (RandomFilter(n_points=1), "'n_points' parameter of RandomFilter .* Got 1"),
         (RecordedNoise([]), r"RecordedNoise: recordings is \[\], but expected a list"),
         (RecordedNoise(np.ones(3)), "RecordedNoise: recordings is array"),
