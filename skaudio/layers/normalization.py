@@ -70,9 +70,10 @@ class MaskedBatchNorm2d(nn.BatchNorm2d):
 class _NormaliseMasked(torch.autograd.Function):
     """Normalise the real frames of each channel, and set the others to zero.
 
-    What takes the time is to read and write maps, which autograd would do twice as often. Sums
-    over two axes at once and a norm are what torch computes fastest on a CPU: torch's own batch
-    norm takes longer for its statistics, so that the mask costs little compared with it.
+    What takes the time is to read and write maps, which autograd would do twice as often, and to
+    ask for memory, which is why a map is changed in place wherever its old values have served.
+    Sums over two axes at once and a norm are what torch computes fastest on a CPU: torch's own
+    batch norm takes longer for its statistics, so that the mask costs little compared with it.
     """
 
     @staticmethod
@@ -82,30 +83,33 @@ class _NormaliseMasked(torch.autograd.Function):
         exact = x.to(at_least_float32(x.dtype))
         real = mask.to(exact.dtype)
         count = real.sum() * x.shape[2]
-        mean = _sum_by_channel(exact * real) / count
+        centred = exact * real
+        mean = _sum_by_channel(centred) / count
         # The difference before the square. E[x^2] - E[x]^2 would, of decibels with mean -40 and
         # deviation 10, be the difference of 1700 and 1600.
-        centred = torch.addcmul(_as_map(-mean) * real, exact, real)
+        centred.addcmul_(_as_map(mean), real, value=-1)
         var = torch.linalg.vector_norm(centred, dim=(2, 3)).square().sum(0) / count
         inverse = torch.rsqrt(var + eps)
-        y = torch.addcmul(_as_map(bias) * real, centred, _as_map(weight * inverse))
-        ctx.save_for_backward(centred, real, weight, inverse, count)
+        scale = weight * inverse
+        y = torch.addcmul(_as_map(bias) * real, centred, _as_map(scale))
+        ctx.save_for_backward(centred, real, scale, inverse, count)
         ctx.mark_non_differentiable(mean, var, count)
         return y.to(x.dtype), mean, var, count
 
     @staticmethod
     @refuse_second_derivative("MaskedBatchNorm2d")
     def backward(ctx: Any, grad: Tensor, *_: Any) -> tuple[Tensor | None, ...]:
-        centred, real, weight, inverse, count = ctx.saved_tensors
+        centred, real, scale, inverse, count = ctx.saved_tensors
         # With z = centred * inverse, y = weight z + bias. Mean and variance depend on x, too: they
         # take the parts of the gradient along 1 and along z away. Over the real frames,
         # dx = weight * inverse * (g - mean(g) - z mean(g z)).
-        exact = grad.to(centred.dtype) * real
-        grad_bias = _sum_by_channel(exact)
-        grad_weight = _sum_by_channel(exact * centred) * inverse
-        scale = weight * inverse
-        dx = torch.addcmul(_as_map(-scale * grad_bias / count) * real, exact, _as_map(scale))
-        dx.addcmul_(centred, _as_map(-scale * inverse * grad_weight / count))
+        dx = grad.to(centred.dtype) * real  # g, until it is scaled
+        grad_bias = _sum_by_channel(dx)
+        grad_weight = _sum_by_channel(dx * centred) * inverse
+        share = scale / count
+        dx.mul_(_as_map(scale))
+        dx.addcmul_(real, _as_map(share * grad_bias), value=-1)
+        dx.addcmul_(centred, _as_map(share * inverse * grad_weight), value=-1)
         return dx.to(grad.dtype), None, grad_weight, grad_bias, None
 
 
