@@ -3,28 +3,29 @@
 ``python docs/measure_what_helps.py --data DIR`` prints a row for each network and corpus: the
 defaults of AudioClassifier, features of whole clips that are ready, no augmentation, so that
 networks alone differ. DIR holds the tables emodb.csv, urdu.csv, fsdd.csv and esc10.csv. With
-one seed all questions take two and a half hours on one core.
+one seed all questions take nearly three hours on one core.
 """
 
 import argparse
 import os
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.metrics import recall_score
 from sklearn.model_selection import GroupKFold
 
 from skaudio import AudioClassifier, AudioLoader, LogMelSpectrogram, MultiCorpusClassifier
 from skaudio.datasets import load_manifest
 from skaudio.features import PitchSalience, StackedFeatures
+from skaudio.metrics import uar_by_corpus
 from skaudio.networks import AdapterResNet, DiffResNet, MTSNet, SeparableNet
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[1])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))
 parser.add_argument("--seeds", nargs="+", type=int, default=[0])
 parser.add_argument("--questions", nargs="+", help="words that the names of questions hold")
-parser.add_argument("--corpora", nargs="+", help="words that the names of corpora hold")
+parser.add_argument("--corpora", nargs="+", help="only on some of emodb, urdu, fsdd, esc10")
 parser.add_argument("--folds", type=int, help="test only on the first groups of speakers")
 parser.add_argument("--jobs", type=int, default=2, help="folds at once")
 args = parser.parse_args()
@@ -41,11 +42,12 @@ def without_adapters(n_bands, n_outputs, n_frames=None, n_channels=1):
     return resnet.build(n_bands, n_outputs, n_frames, n_channels)
 
 
-# For each question two corpora, and networks of which the first is the plain twin; beside each
-# the number of frames that are averaged into one before it.
+# For each question the corpora, of which those in one pair of brackets train one network together;
+# and networks, the first of them the plain twin, beside each the number of frames that are averaged
+# into one before it.
 QUESTIONS = {
     "tempi": (
-        ("emodb", "fsdd"),
+        (("emodb",), ("fsdd",)),
         {
             "one tempo": (PLAIN, 1),
             "three tempi in the first block": (MTSNet(), 1),
@@ -54,7 +56,7 @@ QUESTIONS = {
         },
     ),
     "half of the frames": (
-        ("fsdd", "esc10"),
+        (("fsdd",), ("esc10",)),
         {
             "two frames averaged": (MTSNet((18, 18, 36, 72), tempo_factors=()), 2),
             "DiffRes": (DiffResNet(0.5, PLAIN), 1),
@@ -62,7 +64,7 @@ QUESTIONS = {
         },
     ),
     "bounds of norms": (
-        ("emodb", "esc10"),
+        (("emodb",), ("esc10",)),
         {
             "no bounds": (
                 SeparableNet(first_stride=(2, 2), depth_max_norm=None, dense_max_norm=None),
@@ -77,9 +79,8 @@ QUESTIONS = {
             ),
         },
     ),
-    # Both corpora train one network.
     "adapters": (
-        ("emodb+urdu",),
+        (("emodb", "urdu"),),
         {
             "only the last layers apart": (without_adapters, 2),
             "adapters": (AdapterResNet(n_filters=8, input_norm=True), 2),
@@ -88,81 +89,73 @@ QUESTIONS = {
 }
 
 
+@cache
 def load(corpus):
     """Return waveforms, labels and groups; of FSDD every other clip."""
     clips = load_manifest(args.data / f"{corpus}.csv")
-    kept = np.arange(0, len(clips.target), 2 if corpus == "fsdd" else 1)
-    waveforms = AudioLoader().fit_transform(np.asarray(clips.data)[kept])
+    kept = slice(None, None, 2 if corpus == "fsdd" else 1)
     group = clips["fold" if corpus == "esc10" else "speaker"]
-    return waveforms, np.asarray(clips.target)[kept], np.asarray(group)[kept]
+    waveforms = AudioLoader().fit_transform(clips.data[kept])
+    return waveforms, np.asarray(clips.target)[kept], np.asarray(group)[kept].astype(str)
 
 
+@cache
 def features(corpus, n_averaged):
-    """Return what computes features: every 10 ms of words, 20 ms of emotions, 40 ms of sounds."""
+    """Compute features: every 10 ms of words, 20 ms of emotions, 40 ms of other sounds."""
     log_mel = LogMelSpectrogram(**FRAMES)
     if corpus == "fsdd":
         log_mel.set_params(top_db=45, subtract_clip_mean=True)
     parts = [("log_mel", log_mel)]
     if corpus != "esc10":
         parts.append(("pitch", PitchSalience(hop_length=160)))
-    return StackedFeatures(parts, average=n_averaged * {"fsdd": 1, "esc10": 4}.get(corpus, 2))
+    average = n_averaged * {"fsdd": 1, "esc10": 4}.get(corpus, 2)
+    return list(StackedFeatures(parts, average=average).fit_transform(load(corpus)[0]))
 
 
-def predict(model, X, y, of, train, test):
-    """Train on some clips; return labels for others, seconds of a fit, and parameters.
-
-    `of` names the corpus of each clip where there are several.
-    """
-    if of is not None:
+def predict(model, X, y, corpus, train, test):
+    """Train on some clips; return labels for others, seconds of a fit, and parameters."""
+    known, asked = {}, {}
+    if len(np.unique(corpus)) > 1:
         model = MultiCorpusClassifier(model)
-    known, asked = ({} if of is None else {"corpus": of[part]} for part in (train, test))
+        known, asked = {"corpus": corpus[train]}, {"corpus": corpus[test]}
     model.fit([X[i] for i in train], y[train], **known)
     seconds = model.history_["dur"].sum()
     return model.predict([X[i] for i in test], **asked), seconds, model.n_parameters_
 
 
+def measure(corpora, network, n_averaged):
+    """Return the recall of each corpus, seed by seed, seconds of a fit, and parameters."""
+    _, labels, groups = zip(*map(load, corpora), strict=True)
+    y, groups = np.concatenate(labels), np.concatenate(groups)
+    corpus = np.repeat(corpora, [len(part) for part in labels])
+    X = [clip for name in corpora for clip in features(name, n_averaged)]
+    splitter = GroupKFold(3 if corpora == ("fsdd",) else 5)
+    folds = list(splitter.split(y, groups=np.char.add(corpus, groups)))[: args.folds]
+    found = Parallel(n_jobs=args.jobs)(
+        delayed(predict)(
+            AudioClassifier(network, random_state=seed, n_threads=1), X, y, corpus, *fold
+        )
+        for seed in args.seeds
+        for fold in folds
+    )
+    predicted, seconds, n_parameters = zip(*found, strict=True)
+    predicted = np.concatenate(predicted).reshape(len(args.seeds), -1)
+    tested = np.concatenate([test for _, test in folds])
+    by_seed = [uar_by_corpus(y[tested], labels, corpus[tested]) for labels in predicted]
+    return by_seed, np.median(seconds), n_parameters[0]
+
+
 print("| question | corpus | network | recall, seed by seed | seconds | parameters |")
 print("|---|---|---|---|---|---|")
-for question, (sets, networks) in QUESTIONS.items():
+for question, (choices, networks) in QUESTIONS.items():
     if args.questions and not any(word in question for word in args.questions):
         continue
-    for names in sets:
-        if args.corpora and not any(word in names for word in args.corpora):
+    for corpora in choices:
+        if args.corpora and not set(args.corpora) & set(corpora):
             continue
-        loaded = {name: load(name) for name in names.split("+")}
-        y, groups = (
-            np.concatenate([corpus[part].astype(str) for corpus in loaded.values()])
-            for part in (1, 2)
-        )
-        corpus_of = np.repeat(list(loaded), [len(corpus[1]) for corpus in loaded.values()])
-        splitter = GroupKFold(3 if names == "fsdd" else 5)
-        folds = list(splitter.split(y, groups=np.char.add(corpus_of, groups)))[: args.folds]
-        tested = np.concatenate([test for _, test in folds])
-        for network_name, (network, n_averaged) in networks.items():
-            X = [
-                clip
-                for name, (waveforms, _, _) in loaded.items()
-                for clip in features(name, n_averaged).fit_transform(waveforms)
-            ]
-            of = corpus_of if len(loaded) > 1 else None
-            found = Parallel(n_jobs=args.jobs)(
-                delayed(predict)(
-                    AudioClassifier(network, random_state=seed, n_threads=1), X, y, of, *fold
-                )
-                for seed in args.seeds
-                for fold in folds
-            )
-            labels, seconds, n_parameters = zip(*found, strict=True)
-            predicted = np.concatenate(labels).reshape(len(args.seeds), -1)
-            for name in loaded:
-                rows = corpus_of[tested] == name
-                recalls = [
-                    recall_score(y[tested][rows], by_seed[rows], average="macro", zero_division=0)
-                    for by_seed in predicted
-                ]
-                cells = " ".join(f"{recall:.3f}" for recall in recalls)
-                print(
-                    f"| {question} | {name} | {network_name} | {cells} "
-                    f"| {np.median(seconds):.0f} | {n_parameters[0]} |",
-                    flush=True,
-                )
+        for name, (network, n_averaged) in networks.items():
+            by_seed, seconds, n_parameters = measure(corpora, network, n_averaged)
+            for corpus in corpora:
+                cells = " ".join(f"{recalls[corpus]:.3f}" for recalls in by_seed)
+                row = (question, corpus, name, cells, f"{seconds:.0f}", str(n_parameters))
+                print(f"| {' | '.join(row)} |", flush=True)

@@ -1,4 +1,4 @@
-"""Chains of augmentations that do for many corpora."""
+"""Chains of augmentations that suit many corpora."""
 
 from __future__ import annotations
 
