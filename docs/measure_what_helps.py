@@ -66,17 +66,9 @@ QUESTIONS = {
     "bounds of norms": (
         (("emodb",), ("esc10",)),
         {
-            "no bounds": (
-                SeparableNet(first_stride=(2, 2), depth_max_norm=None, dense_max_norm=None),
-                1,
-            ),
-            "bounds": (SeparableNet(first_stride=(2, 2)), 1),
-            "bounds, residual blocks, mean and deviation": (
-                SeparableNet(
-                    (16, 32, 48), first_stride=(2, 2), block="residual", pooling="statistics"
-                ),
-                1,
-            ),
+            "no bounds": (SeparableNet(depth_max_norm=None, dense_max_norm=None), 1),
+            "bounds": (SeparableNet(), 1),
+            "bounds, dropout in the blocks": (SeparableNet(dropout=0.2, head_dropout=0.2), 1),
         },
     ),
     "adapters": (

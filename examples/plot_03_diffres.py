@@ -127,7 +127,7 @@ def evaluate(network, X):
     """Accuracy, and seconds of training per fold."""
     right, seconds = [], 0.0
     for train, test in splits:
-        model = AudioClassifier(network, max_epochs=epochs, batch_size=32, random_state=0)
+        model = AudioClassifier(network, max_epochs=epochs, random_state=0)
         start = time.perf_counter()
         model.fit([X[i] for i in train], label[train])
         seconds += time.perf_counter() - start

@@ -48,25 +48,16 @@ print(f"{len(X)} clips, {len(set(speaker))} speakers")
 # %%
 # The models
 # ----------
-# All but the second have the same number of channels. A plain kernel of 3 x 3 combines all of
-# them; a separable one of 5 x 5 filters each channel on its own, before they are mixed. The second
-# is skaudio's default network: half of the channels, but two convolutions in a block.
+# All are residual networks. The first and the third have the same number of channels: a plain
+# kernel of 3 x 3 combines all of them; a separable one of 5 x 5 filters each channel on its own,
+# before they are mixed. The second is skaudio's default network.
 
-width = (32, 64, 128)
+small = SeparableNet()
 networks = {
-    "CNN": MTSNet(
-        n_filters=width,
-        kernel_size=(3, 3),
-        tempo_factors=(),
-        pool_size=((2, 2), (2, 2), (2, 2)),
-        first_stride=None,
-        block="plain",
-        n_frame_features=None,
-        pooling="attention",
-    ),
+    "CNN": MTSNet(small.n_filters, kernel_size=(3, 3), tempo_factors=(), n_frame_features=None),
     "MTS": MTSNet(),
-    "separable": SeparableNet(n_filters=width),
-    "DiffRes and separable": DiffResNet(0.5, SeparableNet(n_filters=width)),
+    "separable": small,
+    "DiffRes and separable": DiffResNet(0.5, small),
 }
 
 # %%

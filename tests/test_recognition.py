@@ -91,8 +91,7 @@ def test_a_separable_network_is_as_good_as_one_six_times_its_size(name, n_folds,
     folds = folds[:n_folds]
     small = SeparableNet()
     plain = MTSNet(
-        n_filters=small.n_filters, kernel_size=(3, 3), tempo_factors=(), first_stride=None,
-        block="plain", n_frame_features=None, pooling="attention",
+        n_filters=small.n_filters, kernel_size=(3, 3), tempo_factors=(), n_frame_features=None
     )  # fmt: skip
     predicted = Parallel(n_jobs=2)(
         delayed(predictions)(network, X, digit, *fold)

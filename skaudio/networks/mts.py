@@ -79,7 +79,8 @@ class MTSNet(BaseNetwork):
         Size of a dense layer with ReLU before the last one; by default there is none.
     dropout : float, default=0.0
         Share of values set to zero after each block and the dense layer while training, in
-        [0, 1).
+        [0, 1). Better 0 with ``pooling="statistics"``: it adds to the deviations, but only while
+        training.
     head_dropout : float, default=0.3
         Share of values set to zero before the last layer while training, in [0, 1).
     level_norm : bool, default=False

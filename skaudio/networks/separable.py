@@ -38,23 +38,26 @@ _N_SCORE = 8
 class SeparableNet(BaseNetwork):
     """Network of few parameters and few multiply-adds, for small corpora and small devices.
 
-    A 3 x 3 convolution, then separable convolutions: each channel is filtered on its own (the
-    filters' norms bounded), then channels are mixed. Every convolution is followed by batch
-    norm, ReLU and a halving of bands and frames. A last depthwise filter spans all bands that
-    are left, so that each channel has a spectral profile, as EEGNet [1]_ has a spatial filter
-    over all electrodes. Attention over time gives one vector per clip, a linear head with
-    bounded norms the logits. The bounds are EEGNet's, the separable convolutions Xception's [2]_.
+    A 3 x 3 convolution that steps over every other band and frame, then residual blocks of
+    separable convolutions: each channel is filtered on its own (the filters' norms bounded), then
+    channels are mixed. Every block halves bands and frames. A last depthwise filter spans all
+    bands that are left, so that each channel has a spectral profile, as EEGNet [1]_ has a spatial
+    filter over all electrodes. Mean and deviation over time, with learned weights, give one vector
+    per clip, a linear head with bounded norms the logits. The bounds are EEGNet's, the separable
+    convolutions Xception's [2]_.
 
     Parameters
     ----------
-    n_filters : tuple of int, default=(32, 64, 128)
-        Channels of each convolution. The first is a plain one.
+    n_filters : tuple of int, default=(16, 32, 48)
+        Channels of the first convolution, which is a plain one, and of each block after it.
     kernel_size : tuple of int, or tuple of such tuples, default=(5, 5)
-        Bands and frames that a depthwise filter spans, for all convolutions after the first or
-        one by one.
-    dropout : float, default=0.2
-        Share of values set to zero after each halving and before the head while training, in
-        [0, 1).
+        Bands and frames that a depthwise filter spans, for all blocks after the first convolution
+        or one by one.
+    dropout : float, default=0.0
+        Share of values set to zero after each block while training, in [0, 1). Better 0 with
+        ``pooling="statistics"``: it adds to the deviations, but only while training.
+    head_dropout : float, default=0.3
+        Share of values set to zero before the last layer while training, in [0, 1).
     level_norm : bool, default=False
         Subtract the mean of each channel of a clip, so that the gain of a recording does not
         matter. Only for bands that are all decibels. Clips of a single band are left as they are:
@@ -63,14 +66,15 @@ class SeparableNet(BaseNetwork):
         Largest norm of a depthwise filter, > 0; None for no bound.
     dense_max_norm : float or None, default=0.25
         Largest norm of an output's weights in the head, > 0; None for no bound.
-    block : {"plain", "residual"}, default="plain"
-        What follows the first convolution: separable convolutions one by one, or two and two
-        beside a shortcut, with gates on the channels (:class:`~skaudio.layers.ResidualBlock`).
-    first_stride : tuple of int, optional
-        Bands and frames that the first convolution steps over, in place of the halving behind it.
-    pooling : {"attention", "statistics"}, default="attention"
-        What becomes of the frames: their mean with learned weights, or their mean and deviation
-        with such weights, brought to one scale by batch norm.
+    first_stride : tuple of int or None, default=(2, 2)
+        Bands and frames that the first convolution steps over. None lets it take every step, and
+        halve bands and frames as the other blocks do.
+    block : {"residual", "plain"}, default="residual"
+        What the blocks after the first convolution are: two separable convolutions beside a
+        shortcut, with gates on the channels (:class:`~skaudio.layers.ResidualBlock`), or one each.
+    pooling : {"statistics", "attention"}, default="statistics"
+        What becomes of the frames: their mean and deviation with learned weights, brought to one
+        scale by batch norm; or their mean with such weights.
 
     See Also
     --------
@@ -98,35 +102,38 @@ class SeparableNet(BaseNetwork):
         "n_filters": [tuple, list],
         "kernel_size": [tuple, list],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "head_dropout": [Interval(Real, 0, 1, closed="left")],
         "level_norm": ["boolean"],
         "depth_max_norm": [Interval(Real, 0, None, closed="neither"), None],
         "dense_max_norm": [Interval(Real, 0, None, closed="neither"), None],
-        "block": [StrOptions({"plain", "residual"})],
         "first_stride": [tuple, list, None],
-        "pooling": [StrOptions({"attention", "statistics"})],
+        "block": [StrOptions({"residual", "plain"})],
+        "pooling": [StrOptions({"statistics", "attention"})],
     }
 
     def __init__(
         self,
-        n_filters: Sequence[int] = (32, 64, 128),
+        n_filters: Sequence[int] = (16, 32, 48),
         kernel_size: Sequence = (5, 5),
-        dropout: float = 0.2,
+        dropout: float = 0.0,
+        head_dropout: float = 0.3,
         level_norm: bool = False,
         depth_max_norm: float | None = 1.0,
         dense_max_norm: float | None = 0.25,
         *,
-        block: Literal["plain", "residual"] = "plain",
-        first_stride: Sequence[int] | None = None,
-        pooling: Literal["attention", "statistics"] = "attention",
+        first_stride: Sequence[int] | None = (2, 2),
+        block: Literal["residual", "plain"] = "residual",
+        pooling: Literal["statistics", "attention"] = "statistics",
     ) -> None:
         self.n_filters = n_filters
         self.kernel_size = kernel_size
         self.dropout = dropout
+        self.head_dropout = head_dropout
         self.level_norm = level_norm
         self.depth_max_norm = depth_max_norm
         self.dense_max_norm = dense_max_norm
-        self.block = block
         self.first_stride = first_stride
+        self.block = block
         self.pooling = pooling
 
     def _build(
@@ -171,7 +178,7 @@ class _SeparableModule(nn.Module):
         n_pooled = 2 * last if deviates else last
         self.pooling = (StatisticsPooling if deviates else AttentionPooling)(last, _N_SCORE)
         self.pooled_norm = VectorNorm(n_pooled) if deviates else None
-        self.dropout = nn.Dropout(net.dropout)
+        self.dropout = nn.Dropout(net.head_dropout)
         self.head = ConstrainedHead(n_pooled, n_outputs, max_norm=net.dense_max_norm)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:

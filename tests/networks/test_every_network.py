@@ -48,7 +48,7 @@ def name_of(description):
 OPTIONS = [
     networks.MTSNet((4, 8), n_frame_features=None, pooling="attention", first_stride=None),
     networks.MTSNet((4, 8), (3, 3), (), n_hidden=5, first_stride=(1, 3), block="plain"),
-    networks.SeparableNet((8, 16), block="residual", first_stride=(2, 2), pooling="statistics"),
+    networks.SeparableNet((8, 16), first_stride=None, block="plain", pooling="attention"),
 ]
 
 

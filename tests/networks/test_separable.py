@@ -57,7 +57,7 @@ def test_padded_clips_answer_as_if_alone(n_bands):
 def test_padding_teaches_nothing():
     lengths = torch.tensor([5, 12, 9])
     x = torch.randn(3, 1, 10, 12)
-    modules = [SeparableNet(dropout=0.0).build(10, 4) for _ in range(2)]
+    modules = [SeparableNet(head_dropout=0.0).build(10, 4) for _ in range(2)]
     modules[1].load_state_dict(modules[0].state_dict())
     longer = torch.cat([x, 100 * torch.randn(3, 1, 10, 8)], dim=-1)
     logits = [module(given, lengths) for module, given in zip(modules, (x, longer), strict=True)]
@@ -69,7 +69,7 @@ def test_padding_teaches_nothing():
 def test_bounds_stand_where_eegnet_has_them():
     module = SeparableNet().build(40, 10)
     depthwise = [layer for layer in module.modules() if isinstance(layer, DepthwiseConv2d)]
-    assert [layer.constraint.max_norm for layer in depthwise] == [1.0, 1.0, 1.0]
+    assert [layer.constraint.max_norm for layer in depthwise] == [1.0] * 5
     assert module.head.constraint.max_norm == 0.25
     optimizer = torch.optim.SGD(module.parameters(), lr=100.0)
     module(torch.randn(4, 1, 40, 30)).square().sum().backward()
@@ -100,11 +100,12 @@ def test_a_gain_does_not_matter_but_to_a_single_band(n_bands, deaf):
 
 
 @pytest.mark.parametrize("n_filters", [SeparableNet().n_filters, (48, 96, 192)])
-def test_at_least_six_times_fewer_parameters_than_the_plain_cnn(n_filters):
-    small = SeparableNet(n_filters=n_filters).build(64, 10)
+@pytest.mark.parametrize("block", ["residual", "plain"])
+def test_at_least_six_times_fewer_parameters_than_full_convolutions(n_filters, block):
+    small = SeparableNet(n_filters=n_filters, block=block).build(64, 10)
     plain = MTSNet(
-        n_filters=n_filters, kernel_size=(3, 3), tempo_factors=(), block="plain",
-        n_frame_features=None, pooling="attention",
+        n_filters=n_filters, kernel_size=(3, 3), tempo_factors=(), block=block,
+        n_frame_features=None,
     ).build(64, 10)  # fmt: skip
     assert n_parameters(plain) >= 6 * n_parameters(small)
 
@@ -134,6 +135,7 @@ def test_learns_to_tell_tones_apart():
         ({"kernel_size": (3,)}, r"kernel_size: got \(3,\), but expected two integers"),
         ({"kernel_size": (3, 2.5)}, r"kernel_size: got \(3, 2\.5\), but expected two integers"),
         ({"dropout": 1.0}, "The 'dropout' parameter of SeparableNet must be"),
+        ({"head_dropout": -0.1}, "The 'head_dropout' parameter of SeparableNet must be"),
         ({"depth_max_norm": 0}, "The 'depth_max_norm' parameter of SeparableNet must be"),
         ({"dense_max_norm": -1.0}, "The 'dense_max_norm' parameter of SeparableNet must be"),
     ],
