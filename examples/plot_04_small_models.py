@@ -134,7 +134,7 @@ for colour, (name, (n_parameters, n_products, latency)) in enumerate(costs.items
         ax.plot(value, recall[name], ".", color=f"C{colour}", label=name)
 axes[0].set(xlabel="million multiply-adds", ylabel="unweighted average recall")
 axes[1].set(xlabel="latency of one clip (ms)")
-axes[0].legend(loc="center right")
+figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(costs))
 for ax in axes:
     ax.margins(0.2)
     ax.set_xlim(0)
