@@ -178,7 +178,7 @@ class _SeparableModule(nn.Module):
         n_pooled = 2 * last if deviates else last
         self.pooling = (StatisticsPooling if deviates else AttentionPooling)(last, _N_SCORE)
         self.pooled_norm = VectorNorm(n_pooled) if deviates else None
-        self.dropout = nn.Dropout(net.head_dropout)
+        self.head_dropout = nn.Dropout(net.head_dropout)
         self.head = ConstrainedHead(n_pooled, n_outputs, max_norm=net.dense_max_norm)
 
     def forward(self, x: Tensor, lengths: Tensor | None = None) -> Tensor:
@@ -189,4 +189,4 @@ class _SeparableModule(nn.Module):
         x = self.profile_norm(self.profile(x), mask).relu()  # batch, channel, 1, frame
         pooled = self.pooling(x, mask)
         pooled = pooled if self.pooled_norm is None else self.pooled_norm(pooled)
-        return self.head(self.dropout(pooled))
+        return self.head(self.head_dropout(pooled))
