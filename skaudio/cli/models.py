@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import mean_absolute_error
+from sklearn.pipeline import Pipeline
 
 import skaudio.networks as networks
 from skaudio.callbacks import EpochLog
@@ -36,11 +37,8 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
     path, groups = options["table"], options["groups"]
     base = options["data_path"] or path.parent
     table = read_table(path, base)
-    if groups is not None and groups not in table:
-        raise click.BadParameter(
-            f"{path} has no column {groups!r}, but {', '.join(table.columns)}.",
-            param_hint="--groups",
-        )
+    if groups is not None:
+        _check_groups(path, table, groups)
     model = AudioClassifier(
         getattr(networks, network)(),
         frontend=LogMelSpectrogram(sample_rate=options["sample_rate"]),
@@ -76,6 +74,11 @@ def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     if is_classifier(model):
         check_labels(options["table"], table, _labels(model), path)
     found = _predict(model, find_paths(table, base)).assign(filename=table["file"])
+    if "prediction_0" in found:
+        raise ValueError(
+            f"{path}: estimates {len(found.columns) - 1} numbers for each clip, but the table's "
+            "label is a single one. Evaluate it from Python, as with sklearn.metrics."
+        )
     answer = found.iloc[:, -1].tolist()
     if options["predictions"] is not None:
         written = found.assign(true_label=table["label"])
@@ -88,6 +91,27 @@ def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         "concordance_correlation": concordance_correlation(truth, answer),
         "mean_absolute_error": float(mean_absolute_error(truth, answer)),
     }
+
+
+def _check_groups(path: Path, table: pd.DataFrame, column: str) -> None:
+    """Refuse a column of groups that no validation clips can be chosen by."""
+    fault = None
+    if column not in table:
+        fault = f"has no column {column!r}, but {', '.join(table.columns)}."
+    elif not isinstance(table[column], pd.Series):
+        fault = f"has several columns {column!r}. Leave one."
+    elif empty := table["file"][table[column] == ""].tolist():
+        fault = (
+            f"has no {column} of {len(empty)} clips, such as {empty[0]}. Fill the cells, or leave "
+            "the lines out."
+        )
+    elif table[column].nunique() < 2:
+        fault = (
+            f"has the single {column} {table[column].iloc[0]!r}, but expected several, of which "
+            "some validate the training. Leave --groups out."
+        )
+    if fault is not None:
+        raise click.BadParameter(f"{path} {fault}", param_hint="--groups")
 
 
 def _open(path: Path, corpus: str | None) -> Any:
@@ -116,7 +140,13 @@ def _labels(model: Any) -> list[str]:
 
 def _predict(model: Any, files: list[str]) -> pd.DataFrame:
     if is_classifier(model) and hasattr(model, "predict_proba"):
-        return tabulate(files, model.predict_proba(files), _labels(model))
+        table = tabulate(files, model.predict_proba(files), _labels(model))
+        last = model.steps[-1][1] if isinstance(model, Pipeline) else model
+        # A network chooses the most probable label, which spares a second pass through it. Others
+        # may not: classifiers with a threshold, or support vector machines.
+        if not isinstance(last, AudioClassifier):
+            table["pred_label"] = np.asarray(model.predict(files)).astype(str)
+        return table
     answer = np.asarray(model.predict(files))
     if is_classifier(model):
         return pd.DataFrame({"filename": files, "pred_label": answer.astype(str)})

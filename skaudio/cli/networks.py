@@ -36,7 +36,7 @@ _DATA, _OUTPUT, _FEATURES, _NETWORK, _TRAINING = (
 _WORDS = {
     "pooling": "-c (FCNAttention takes clips of any length; -w cuts and pads them to one)",
     "crop": "-w", "class_order": "--class-order", "mode": "-m",
-    "pretrained": "-im", "weights": "--weights", "freeze_up_to": "-ft", "loss": "-l",
+    "pretrained": "-im", "weights": "--weights", "freeze_up_to": "-ft", "loss": "-l", "lr": "-lr",
     "n_mels": "-nm", "n_mfcc": "-mfcc", "n_filters": "-nf", "widen_factor": "-wf",
     "n_blocks": "-N", "n_hidden": "-hd", "n_layers": "-nl", "down_pool": "--down-pool",
 }  # fmt: skip
@@ -164,7 +164,8 @@ _ROWS = (
     _row("crvf m", "-e --epochs", _TRAINING, "Epochs at each of three learning rates.",
          type=_COUNT, default=50),
     _row("crvf s", "-p --patience", _TRAINING,
-         "Epochs without a better recall before the next learning rate.", type=_COUNT, default=20),
+         "Epochs without a recall that is better by more than 0.005 before the next learning "
+         "rate.", type=_COUNT, default=20),
     _row("crvf m", "-spe --steps-per-epoch", _TRAINING, "Batches of each corpus in an epoch.",
          type=_COUNT, default=20),
     _row("crvf sm", "-lr --learning-rate", _TRAINING,

@@ -23,6 +23,8 @@ __all__ = ["main"]
 
 _FAILED, _INTERRUPTED = 1, 130
 
+_ENGLISH = frozenset(["crop", "loss", "mode", "pooling", "weights"])
+
 
 @dataclass
 class _State:
@@ -123,11 +125,17 @@ def _run(arguments: Sequence[str] | None, state: _State) -> int:
 def _in_words(error: Exception, words: dict[str, str]) -> str:
     """Tell an error, and which options set the parameters that it names."""
     message = str(error) or type(error).__name__
-    named = [name for name in words if re.search(rf"(\b|__){name}\b", message)]
+    named = [name for name in words if re.search(_pattern(name), message)]
     if not named:
         return message
     options = ", ".join(f"{name} is {words[name]}" for name in named)
     return f"{message} (On the command line: {options}.)"
+
+
+def _pattern(parameter: str) -> str:
+    # Of an English word only "loss=...", "loss: got ..." and "loss is ..." name the parameter.
+    end = r"(=|:| is\b)" if parameter in _ENGLISH else r"\b"
+    return rf"(\b|__){parameter}{end}"
 
 
 @contextmanager

@@ -24,7 +24,7 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
     Parameters
     ----------
     path : Path
-        A CSV file in UTF-8. Without columns of these names, the first column holds the files and
+        A CSV file in UTF-8. Without columns of either name, the first column holds the files and
         the last one the labels, which a message tells. A first line that names a file is no
         header.
     folder : Path
@@ -38,8 +38,8 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
     Raises
     ------
     ValueError
-        If the table is empty or ragged, has a single column or empty cells in the two, or is no
-        text in UTF-8.
+        If the table is empty or ragged, has a single column, only one of the two or empty cells in
+        them, or is no text in UTF-8.
     AudioFormatError
         If files are missing; they are counted and the first few named.
     """
@@ -61,7 +61,14 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: has a header only, but expected a line for each clip.")
     _check_lines(path, lines, len(header))
     table = pd.DataFrame([cells for _, cells in lines], columns=header, dtype=object)
-    if not set(_COLUMNS) <= set(header):
+    named = [name for name in _COLUMNS if name in header]
+    if len(named) == 1:
+        (lacking,) = set(_COLUMNS) - set(named)
+        raise ValueError(
+            f"{path}: has a column {named[0]}, but none that is called {lacking}: its columns are "
+            f"{', '.join(header)}. Rename the one that holds the {lacking}s."
+        )
+    if not named:
         LOG.info(
             "%s: has no columns file and label; %r is taken as file, %r as label.",
             path, header[0], header[-1],

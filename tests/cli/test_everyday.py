@@ -7,7 +7,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.model_selection import FixedThresholdClassifier
 from sklearn.pipeline import make_pipeline
 
 import skaudio
@@ -121,6 +122,22 @@ def test_pipelines_and_numbers(command, setup, tmp_path, table):
     assert pd.read_csv(tmp_path / "p.csv")["prediction"].tolist() == pytest.approx(expected)
 
 
+def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
+    paths = [str(setup / file) for file in table["file"]]
+    steps = AudioLoader(), LogMelSpectrogram(), TemporalStatistics(), LogisticRegression()
+    model = FixedThresholdClassifier(make_pipeline(*steps), threshold=1e-6, pos_label="b")
+    skaudio.save(model.fit(paths, ["a", "b"] * 9), tmp_path / "m.skaudio")
+    table.assign(label=["a", "b"] * 9).to_csv(tmp_path / "t.csv", index=False)
+    status, output, errors = command(
+        "evaluate {out}/m.skaudio {out}/t.csv --data-path {setup} --predictions {out}/p.csv"
+    )
+    assert status == 0, errors
+    assert json.loads(output)["recall"] == {"a": 0.0, "b": 1.0}
+    written = pd.read_csv(tmp_path / "p.csv")
+    assert written["pred_label"].tolist() == model.predict(paths).tolist() == ["b"] * 18
+    assert (written["probability_a"] > 0.5).any()
+
+
 @pytest.mark.usefixtures("table")
 @pytest.mark.parametrize(
     ("line", "status", "message"),
@@ -129,6 +146,21 @@ def test_pipelines_and_numbers(command, setup, tmp_path, table):
             "fit {setup}/clips.csv -o {out}/m --groups voice",
             2,
             r"no column 'voice', but file, label",
+        ),
+        (
+            "fit {out}/groups.csv -o {out}/m --groups empty --data-path {setup}",
+            2,
+            r"has no empty of 5 clips, such as low/0.wav. Fill the cells",
+        ),
+        (
+            "fit {out}/groups.csv -o {out}/m --groups one --data-path {setup}",
+            2,
+            r"has the single one 'x', .* Leave --groups out",
+        ),
+        (
+            "evaluate {out}/two.skaudio {out}/groups.csv --data-path {setup}",
+            1,
+            r"two.skaudio: estimates 2 numbers for each clip, but the table's label is a single",
         ),
         ("fit {setup}/clips.csv", 2, r"Missing option '-o'"),
         ("fit {setup}/low/test.csv -o {out}/m", 1, r"6 of 6 files are missing"),
@@ -149,6 +181,11 @@ def test_mistakes(command, setup, tmp_path, line, status, message):
     )
     paths = [str(setup / "low" / f"{i}.wav") for i in range(2)]
     skaudio.save(pipeline.fit(paths, ["a", "b"]), tmp_path / "one.skaudio")
+    skaudio.save(
+        make_pipeline(*pipeline[:-1], Ridge()).fit(paths, np.ones((2, 2))), tmp_path / "two.skaudio"
+    )
+    lines = [f"low/{i}.wav,{i},{'' if i < 5 else 'x'},x" for i in range(6)]
+    (tmp_path / "groups.csv").write_text("\n".join(["file,label,empty,one", *lines]) + "\n")
     found, output, errors = command(line)
     assert (found, output) == (status, "")
     assert re.search(message, re.sub(r"\s+", " ", errors))

@@ -11,7 +11,7 @@ import pytest
 
 import skaudio
 from skaudio.callbacks import EpochLog
-from skaudio.cli import main
+from skaudio.cli import experiments, main
 
 SINGLE = "{network} single-task {low} {tiny} -e 1"
 
@@ -340,3 +340,24 @@ def test_what_is_not_given_is_as_in_the_initial_model(command):
     assert (model.network.n_filters, model.network.input_norm) == (2, True)
     assert model.network.dropout == (0.0, 0.2)  # given
     assert (model.network.adapter_l2, model.lr_decay) == (1e-6, "size")  # without -iwd
+
+
+@pytest.mark.parametrize(
+    ("message", "hint"),
+    [
+        ("The training loss became nan. Lower lr or clip_norm.", "lr is -lr"),
+        ("loss='ordinal' wants class_order", "class_order is --class-order, loss is -l"),
+        ("network__n_mels: got 0", "n_mels is -nm"),
+        ("mode is None", "mode is -m"),
+        ("The weights, the mode and the loss are odd.", None),
+    ],
+)
+def test_errors_name_the_options(command, monkeypatch, message, hint):
+    def fail(*args):
+        raise ValueError(message)
+
+    monkeypatch.setattr(experiments, "train_on_one", fail)
+    status, _, errors = command("cnn single-task {low} {tiny}")
+    assert status == 1
+    hint = "" if hint is None else f" (On the command line: {hint}.)"
+    assert errors == f"Error: {message}{hint}\n"

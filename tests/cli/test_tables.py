@@ -28,6 +28,8 @@ def train_on(command, tmp_path, content):
         ("file,label\nlow/0.wav,a,b\n", r"t.csv, line 2: has 3 cells.* between quotation marks"),
         ("file,label\nlow/0.wav,\n", r"t.csv, line 2: has no label, and 0 more lines"),
         ("file,label\n\nlow/0.wav,a\n,b\n,c\n", r"t.csv, line 4: has no file, and 1 more"),
+        ("file,emotion\nlow/0.wav,a\n", r"t.csv: has a column file, but none .* label: .* emotion"),
+        ("label,path\na,low/0.wav\n", r"t.csv: has a column label, but none .* called file"),
         ("file,label,label\nlow/0.wav,a,b\n", r"t.csv: has several columns 'label'"),
         (b"file,label\nlow/0.wav,\xff\n", r"t.csv: is no CSV file in UTF-8"),
         ('file,label\n"low/0.wav,a\n', r"t.csv: is no CSV file in UTF-8 \(unexpected end"),
