@@ -20,8 +20,8 @@ class Waveform(np.ndarray):
 
     Loaded files are returned as such, so that a transformer set to another rate can refuse them
     instead of computing wrong frequencies. It is an ordinary :class:`numpy.ndarray` in all else.
-    Slices, copies, pickles and results of arithmetic keep the rate; what changes the number of
-    samples in another way, such as :func:`numpy.concatenate`, does not, and neither does
+    Slices, copies, pickles and results of arithmetic keep the rate; every other sample, as
+    ``waveform[::2]``, does not, nor do sums over time, :func:`numpy.concatenate`, and
     :func:`numpy.asarray`, which returns a plain array.
 
     Parameters
@@ -58,6 +58,15 @@ class Waveform(np.ndarray):
 
     def __array_finalize__(self, source: Any) -> None:
         self.sample_rate = getattr(source, "sample_rate", None)
+
+    def __getitem__(self, key: Any) -> Any:
+        part = super().__getitem__(key)
+        # Neighbours lie farther apart in memory where samples are left out between them, or where
+        # they are of several clips. Backwards is as near.
+        has_axes = isinstance(part, Waveform) and part.ndim and self.ndim
+        if has_axes and abs(part.strides[-1]) != abs(self.strides[-1]):
+            part.sample_rate = None
+        return part
 
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
         # Sums over time, or another library's resampling, are no longer samples at this rate.

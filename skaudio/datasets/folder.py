@@ -76,7 +76,9 @@ def _labels(folder: Path) -> list[Path]:
             f"{folder}: is a file, expected a folder with one sub-folder per label. Pass the "
             "folder that holds them; for a table use load_manifest."
         )
-    labels = sorted(path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path))
+    labels = sorted(
+        path for path in folder.iterdir() if path.is_dir() and not _is_hidden(path, folder)
+    )
     if not labels:
         raise ValueError(
             f"{folder}: has no sub-folders, expected one per label. Move the files of each label "
@@ -89,7 +91,7 @@ def _sound_files(label: Path) -> list[Path]:
     found = sorted(
         path
         for path in label.rglob("*")
-        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path)
+        if path.suffix.lower() in SUFFIXES and path.is_file() and not _is_hidden(path, label)
     )
     if not found:
         raise ValueError(
@@ -99,5 +101,6 @@ def _sound_files(label: Path) -> list[Path]:
     return found
 
 
-def _is_hidden(path: Path) -> bool:
-    return path.name.startswith(".")
+def _is_hidden(path: Path, folder: Path) -> bool:
+    """Tell whether a path in a folder, or a folder on the way to it, begins with a dot."""
+    return any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -45,8 +45,10 @@ def test_the_rate_survives(waveform, change):
 
 def test_the_rate_survives_files_and_the_choice_of_rows(tmp_path):
     rows = Waveform(np.ones((4, 10), np.float32), 8000)
-    for part in (rows[1], rows[[0, 2]], rows[np.array([True] * 4)], *rows):
+    for part in (rows[1], rows[::2], rows[[0, 2]], rows[np.array([True] * 4)], *rows):
         assert part.sample_rate == 8000
+    assert rows[:, 0].sample_rate is None  # of several clips
+    assert rows[0, 0, ...].shape == ()
     assert through_a_file([rows[0], rows], tmp_path)[1].sample_rate == 8000
 
 
@@ -58,6 +60,8 @@ def test_the_rate_survives_files_and_the_choice_of_rows(tmp_path):
         lambda w: np.concatenate([w, w], axis=-1),
         lambda w: np.apply_along_axis(lambda row: np.asarray(row)[::2], -1, w),
         lambda w: resample(w[..., :].reshape(-1), 8000, 16000),
+        lambda w: w[..., ::2],
+        lambda w: w[..., 60::-3],
     ],
 )
 def test_the_rate_is_forgotten_where_samples_are_made_anew(waveform, change):

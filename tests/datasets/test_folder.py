@@ -6,7 +6,7 @@ from skaudio.datasets import load_folder
 @pytest.fixture
 def folder(tmp_path):
     for name in ("dog/b.wav", "dog/a.FLAC", "cat/old/c.mp3", "cat/d.ogg", "cat/notes.txt",
-                 "cat/._d.ogg", ".git/e.wav", "f.wav"):  # fmt: skip
+                 "cat/._d.ogg", "cat/.old/g.wav", ".git/e.wav", "f.wav"):  # fmt: skip
         file = tmp_path / "sounds" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.touch()
