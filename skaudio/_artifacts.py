@@ -39,7 +39,8 @@ CHECKSUM_BYTES = _DIGEST_BYTES
 
 _BLOCK_BYTES = 2**20
 
-# Parameters that change how, where or with how many messages a result is computed, never which.
+# Parameters that change how, where or with how many messages a result is computed, never which;
+# and callbacks, which may hold anything, such as open files.
 _WITHOUT_EFFECT = frozenset(
     ["callbacks", "checkpoint_dir", "memory", "n_jobs", "on_error", "verbose"]
 )

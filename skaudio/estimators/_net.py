@@ -33,6 +33,8 @@ from skaudio.persistence.tensors import active_store
 
 __all__ = ["AudioNet", "StepSettings", "choose_device"]
 
+_LAYER_CALLBACKS = (KernelAveraging, NormScaling)
+
 
 @dataclass(frozen=True)
 class StepSettings:
@@ -131,11 +133,9 @@ class AudioNet(NeuralNet):
             ("skaudio_epoch_timer", EpochTimer()),
             ("skaudio_train_loss", PassthroughScoring("train_loss", on_train=True)),
             ("skaudio_named_scores", NamedScores()),
-            ("skaudio_kernel_averaging", KernelAveraging()),
-            ("skaudio_norm_scaling", NormScaling()),
+            *((f"skaudio_{kind.__name__}", kind()) for kind in _LAYER_CALLBACKS),
         ]
-        given = [entry[1] if isinstance(entry, tuple) else entry for entry in self.callbacks or []]
-        kinds = [entry if isinstance(entry, type) else type(entry) for entry in given]
+        kinds = [_callback_class(entry) for entry in self.callbacks or []]
         # A user's own KernelAveraging(every="epoch") takes the place of the one here.
         return [
             (name, callback)
@@ -223,7 +223,11 @@ class AudioNet(NeuralNet):
 
     def prepare_training(self, callbacks: list[Any]) -> None:
         """Set the callbacks, and whatever else a loaded net lacks."""
-        self.callbacks = callbacks
+        # A user's own KernelAveraging stands where the built-in one would: before the checkpoint,
+        # which then holds what it does to the weights at an epoch's end.
+        self.callbacks = sorted(
+            callbacks, key=lambda entry: not issubclass(_callback_class(entry), _LAYER_CALLBACKS)
+        )
         if not self.initialized_:
             self.initialize()
         else:
@@ -481,6 +485,12 @@ def _split_output(output: Any) -> tuple[Tensor, dict[str, Tensor]]:
 
 def _sum_losses(named: dict[str, Tensor]) -> Tensor | float:
     return sum(value for name, value in named.items() if name.endswith("_loss"))
+
+
+def _callback_class(entry: Any) -> type:
+    """Return the class of a callback, given as it is, as its class, or in a pair with a name."""
+    callback = entry[1] if isinstance(entry, tuple) else entry
+    return callback if isinstance(callback, type) else type(callback)
 
 
 def _make_losses(settings: StepSettings) -> torch.nn.ModuleList:

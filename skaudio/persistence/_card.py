@@ -96,7 +96,10 @@ def _training(fitted: Any) -> dict[str, Any] | None:
     history = getattr(fitted, "history_", None)
     if history is None or not len(history):
         return None
-    monitor = getattr(fitted, "monitor", "valid_loss")
+    settings = getattr(fitted, "estimator_", fitted)  # of several corpora
+    monitor = getattr(settings, "monitor", "valid_loss")
+    if getattr(settings, "lr_schedule", None) == "staged":
+        monitor = "valid_score"
     best = None
     if monitor in history and history[monitor].notna().any():
         row = history[monitor].idxmin() if monitor == "valid_loss" else history[monitor].idxmax()

@@ -20,6 +20,7 @@ from skorch.callbacks import Callback
 from torch import nn
 
 from skaudio._artifacts import read_checked, write_checked
+from skaudio.callbacks import KernelAveraging
 from skaudio.estimators import AudioClassifier
 from skaudio.exceptions import SkaudioWarning
 from skaudio.features import LogMelSpectrogram
@@ -77,6 +78,17 @@ def test_a_crashed_run_ends_with_the_same_bits(features, tmp_path, parameters, e
     whole = classifier(**parameters).fit(*features)
     resumed = crash(classifier(tmp_path, **parameters), features, epoch).fit(*features)
     assert_same_training(resumed, whole, X)
+
+
+def test_kernels_averaged_at_the_end_of_an_epoch_are_in_the_checkpoint(features, tmp_path):
+    network = MTSNet(n_filters=(4,), kernel_update="averaged")
+    callbacks = [KernelAveraging(every="epoch")]
+    whole = classifier(network=network, callbacks=callbacks).fit(*features)
+    model = classifier(tmp_path, network=network, callbacks=[*callbacks, Crash(3)])
+    with pytest.raises(RuntimeError, match="crash"):
+        model.fit(*features)
+    resumed = model.set_params(callbacks=callbacks).fit(*features)
+    assert_same_training(resumed, whole, features[0])
 
 
 def test_kill_minus_nine(features, tmp_path):
@@ -332,7 +344,7 @@ def test_labels_are_no_files(features, tmp_path, monkeypatch):
 
 def test_groups_of_any_kind(features, tmp_path):
     X, y = features
-    groups = np.array(["a", 1, None, "b", 2.5, True] * 8, dtype=object)
+    groups = np.array(["a", 1, "c", "b", 2.5, True] * 8, dtype=object)
     first, second = (
         run_of(classifier(early_stopping=False), tmp_path, X, y, groups=g)
         for g in (groups, groups[::-1])

@@ -20,7 +20,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, StandardScaler
 
 import skaudio
-from skaudio import AudioClassifier, AudioRegressor, LogMelSpectrogram
+from skaudio import AudioClassifier, AudioRegressor, LogMelSpectrogram, MultiCorpusClassifier
 from skaudio.exceptions import DamagedFileError, FileVersionError, UntrustedFileError
 from skaudio.losses import FocalLoss
 from skaudio.networks import MTSNet
@@ -52,6 +52,26 @@ def test_the_card_tells_what_is_known(model, tmp_path):
     assert training["epochs"] == 2
     assert training["last"]["train_loss"] == model.history_["train_loss"].iloc[-1]
     assert training["best"]["valid_loss"] == model.history_["valid_loss"].min()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"lr_schedule": "staged", "max_epochs": 12}, {"monitor": "valid_score"}], ids=str
+)
+@pytest.mark.parametrize("several", [False, True])
+def test_the_card_knows_the_epoch_whose_weights_it_holds(clips, tmp_path, settings, several):
+    estimator = AudioClassifier(
+        MTSNet(n_filters=(2,)), frontend=FRONTEND, random_state=0, device="cpu",
+        early_stopping=True, validation_fraction=0.25, **{"max_epochs": 6} | settings,
+    )  # fmt: skip
+    if several:
+        model = MultiCorpusClassifier(estimator).fit(*clips, corpus=["a"] * len(clips[0]))
+    else:
+        model = estimator.fit(*clips)
+    skaudio.save(model, tmp_path / "m")
+    best = skaudio.describe(tmp_path / "m")["training"]["best"]
+    scores = model.history_["valid_score"].tolist()
+    assert best["valid_score"] == max(scores)
+    assert best["epoch"] == model.history_.index[scores.index(max(scores))]
 
 
 def test_the_card_of_a_search_is_that_of_its_best_model(clips, tmp_path):
