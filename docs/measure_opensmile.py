@@ -26,7 +26,7 @@ from sklearn.svm import SVC
 from skaudio import AudioLoader
 from skaudio.datasets import load_manifest
 
-# Table, column of the groups, splitter, and every how many clips are taken.
+# Table, column of the groups, and splitter.
 CORPORA = {
     "emodb": ("speaker", LeaveOneGroupOut()),
     "urdu": ("speaker", GroupKFold(5)),

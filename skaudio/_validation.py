@@ -58,6 +58,7 @@ __all__ = [
     "StrOptions",
     "check_feature_names_in",
     "check_features",
+    "check_groups",
     "check_params",
     "check_paths",
     "check_sample_weight",
@@ -248,6 +249,20 @@ def check_sample_weight(sample_weight: Any, X: Any) -> NDArray[np.float64]:
     """Convert to one non-negative float64 weight per clip; None means 1 for each."""
     counted = np.empty((len(X), 1))  # only the length of X matters here
     return _check_sample_weight(sample_weight, counted, dtype=np.float64, ensure_non_negative=True)
+
+
+def check_groups(groups: Any, name: str = "groups") -> NDArray[Any]:
+    """Make an array of groups, in which none is missing; `name` is what messages call it."""
+    import pandas as pd  # here alone, as it takes long to import
+
+    # As objects, since an array of texts makes the text "nan" of a missing one.
+    missing = np.argwhere(pd.isna(np.asarray(groups, dtype=object)))
+    if len(missing):
+        raise ValueError(
+            f"{name} has no value at {missing[0][0]}, and at {len(missing) - 1} more places, but "
+            "expected a group for each clip. Fill them in, or leave the clips out."
+        )
+    return np.asarray(groups)
 
 
 def check_seed(random_state: Any) -> int:

@@ -15,6 +15,7 @@ from skaudio._artifacts import identify_file
 from skaudio._validation import (
     Clips,
     check_features,
+    check_groups,
     check_paths,
     check_sample_weight,
     check_waveforms,
@@ -340,7 +341,7 @@ def _check_groups(groups: Any, y: NDArray, suffix: str = "") -> NDArray | None:
     """Check that there is one group per clip; `suffix` completes names in messages."""
     if groups is None:
         return None
-    groups = np.asarray(groups)
+    groups = check_groups(groups, f"groups{suffix}")
     if groups.shape != (len(y),):
         raise ValueError(
             f"groups{suffix} has shape {groups.shape}, but y{suffix} has {len(y)} entries: pass "

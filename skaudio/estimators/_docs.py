@@ -46,7 +46,7 @@ _TRAINING = """\
         How the learning rate changes: it rises to `lr`, then falls; falls along a cosine; falls
         tenfold after each third of the epochs; falls tenfold after ``patience / 2`` epochs without
         improvement; falls in the three stages of EmoNet, each ending after `patience` epochs
-        without a better validation score; stays.
+        without a validation score that is better by more than 0.005; stays.
     lr_decay : float or {"size"}, default=0.0
         The rate of step n is divided by ``1 + lr_decay * n``; n counts within a stage where the
         schedule has stages, within the training elsewhere. "size" is EmoNet's rule: 0.005 for less
@@ -93,7 +93,7 @@ _TRAINING = """\
         Folder for checkpoints. Each run has a subfolder of its own, named after its parameters
         and data. If a run was killed, the same :meth:`fit` continues it and ends with the same
         result as if nothing had happened; a finished run starts afresh. The state of `callbacks`
-        is not saved.
+        is not saved, and they do not tell runs apart: one goes on with those that are set by then.
     device : str, default="auto"
         A torch device such as ``"cpu"`` or ``"cuda:1"``; "auto" takes the GPU if there is one.
     amp : {"bfloat16", "float16"}, optional

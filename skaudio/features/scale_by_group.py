@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils import check_array, check_consistent_length
+
+from skaudio._validation import check_groups
 
 __all__ = ["scale_by_group"]
 
@@ -66,14 +67,8 @@ def scale_by_group(X: Any, groups: Any) -> NDArray[Any]:
     [1.0, 1.0, 1.0]
     """
     X = check_array(X, dtype=[np.float64, np.float32])
-    groups = np.asarray(groups)
     check_consistent_length(X, groups)
-    missing = np.flatnonzero(pd.isna(groups))
-    if missing.size:
-        raise ValueError(
-            f"groups holds {groups[missing[0]]!r} at {missing[0]}, but expected a group for each "
-            "row. Fill it in, or leave the row out."
-        )
+    groups = check_groups(groups)
     scaled = np.empty_like(X)
     for group in np.unique(groups):
         rows = X[groups == group].astype(np.float64)

@@ -14,7 +14,7 @@ from scipy.ndimage import uniform_filter1d
 from skaudio._validation import Clips, Interval, check_params
 from skaudio.features._base import WaveformTransformer
 from skaudio.features._pitch import PITCH_CONSTRAINTS, PitchPlan
-from skaudio.features._statistics import check_statistics, compute_statistics, deltas
+from skaudio.features._statistics import DELTA, check_statistics, compute_statistics, deltas
 from skaudio.features.voice_descriptors import DESCRIPTORS, VoicePlan
 
 __all__ = ["VoiceStatistics"]
@@ -52,10 +52,11 @@ class VoiceStatistics(WaveformTransformer):
         Of the waveforms, in Hz, at least 16000. Loaded clips that remember another rate are
         refused.
     statistics : sequence of str
-        Names as :class:`TemporalStatistics` knows them. By default mean, standard deviation,
-        the percentiles 5, 20, 50, 80 and 95, the ranges from 20 to 80 and from 5 to 95, mean
-        absolute and mean rising difference of neighbouring frames, correlation with time,
-        skewness and kurtosis.
+        Names as :class:`TemporalStatistics` knows them, but none that begin with "delta_", as
+        slopes have columns of their own with the same statistics. By default mean, standard
+        deviation, the percentiles 5, 20, 50, 80 and 95, the ranges from 20 to 80 and from 5 to
+        95, mean absolute and mean rising difference of neighbouring frames, correlation with
+        time, skewness and kurtosis.
     smoothing : int, default=3
         Frames, this one in their middle, that each descriptor is averaged over before statistics
         are taken, odd; 1 averages none. At a clip's ends the outermost frame is repeated.
@@ -124,6 +125,12 @@ class VoiceStatistics(WaveformTransformer):
     def _plan(self) -> _StatisticsPlan:
         check_params(self)
         check_statistics(self.statistics)
+        slopes = [name for name in self.statistics if name.startswith(DELTA)]
+        if slopes:
+            raise ValueError(
+                f"statistics holds {slopes[0]!r}, but expected names without {DELTA!r}: slopes are "
+                f"described by the same statistics already. Pass {slopes[0].removeprefix(DELTA)!r}."
+            )
         for name in ("smoothing", "delta_width"):
             if getattr(self, name) % 2 == 0:
                 raise ValueError(

@@ -81,8 +81,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
     thresholds_ : list of ndarray of shape (n_kernels_of_bank, n_places)
         Threshold of each kernel of each bank, at each place along the bands.
     mean_, scale_ : ndarray of shape (n_bands,)
-        Mean and deviation of each band over all training frames, after the subtraction of their
-        clips' means if there is one.
+        Mean and deviation of each band over all training frames.
 
     See Also
     --------

@@ -301,6 +301,8 @@ def test_groups_and_weights_pass_through_search_and_pipeline(tiny, features):
     ("keywords", "message"),
     [
         ({"groups": np.zeros(3)}, "groups has shape"),
+        ({"groups": [*range(47), np.nan]}, "groups has no value at 47"),
+        ({"groups": ["a", None] * 24}, "groups has no value at 1, and at 23 more"),
         ({"X_val": np.zeros((2, 6, 12))}, "X_val and y_val go together"),
         ({"X_val": np.zeros((2, 6, 12)), "y_val": ["dog"]}, "X_val has 2 clips, but y_val has 1"),
         ({"sample_weight": np.zeros(48)}, "at least one non-zero"),

@@ -57,7 +57,9 @@ def test_no_table():
         scale_by_group([1.0, 2.0], [0, 1])
 
 
-@pytest.mark.parametrize("groups", [[1, np.nan, 2], ["anna", None, "otto"]])
+@pytest.mark.parametrize(
+    "groups", [[1, np.nan, 2], ["anna", None, "otto"], ["anna", np.nan, "otto"]]
+)
 def test_missing_groups(groups):
-    with pytest.raises(ValueError, match="at 1, but expected a group for each row. Fill it in"):
+    with pytest.raises(ValueError, match="groups has no value at 1, and at 0 more .* Fill them in"):
         scale_by_group(np.arange(6.0).reshape(3, 2), groups)

@@ -124,6 +124,7 @@ def test_a_ridge_classifier_can_follow(vowel):
         ({"sample_rate": 8000}, "VoiceStatistics expected at least 16000 Hz"),
         ({"statistics": ("median",)}, "statistics holds 'median', but expected 'mean'"),
         ({"statistics": ()}, "statistics is empty"),
+        ({"statistics": ["mean", "delta_std"]}, "holds 'delta_std', .* without .* Pass 'std'"),
         ({"delta_width": 4}, "delta_width=4 is even"),
         ({"smoothing": 2}, "smoothing=2 is even"),
     ],
