@@ -92,13 +92,13 @@ def load(corpus):
 
 
 @cache
-def features(corpus, n_averaged):
+def features(corpus, n_averaged, pitch):
     """Compute features: every 10 ms of words, 20 ms of emotions, 40 ms of other sounds."""
     log_mel = LogMelSpectrogram(**FRAMES)
     if corpus == "fsdd":
         log_mel.set_params(top_db=45, subtract_clip_mean=True)
     parts = [("log_mel", log_mel)]
-    if corpus != "esc10":
+    if pitch and corpus != "esc10":
         parts.append(("pitch", PitchSalience(hop_length=160)))
     average = n_averaged * {"fsdd": 1, "esc10": 4}.get(corpus, 2)
     return list(StackedFeatures(parts, average=average).fit_transform(load(corpus)[0]))
@@ -115,12 +115,12 @@ def predict(model, X, y, corpus, train, test):
     return model.predict([X[i] for i in test], **asked), seconds, model.n_parameters_
 
 
-def measure(corpora, network, n_averaged):
+def measure(corpora, network, n_averaged, pitch):
     """Return the recall of each corpus, seed by seed, seconds of a fit, and parameters."""
     _, labels, groups = zip(*map(load, corpora), strict=True)
     y, groups = np.concatenate(labels), np.concatenate(groups)
     corpus = np.repeat(corpora, [len(part) for part in labels])
-    X = [clip for name in corpora for clip in features(name, n_averaged)]
+    X = [clip for name in corpora for clip in features(name, n_averaged, pitch)]
     splitter = GroupKFold(3 if corpora == ("fsdd",) else 5)
     folds = list(splitter.split(y, groups=np.char.add(corpus, groups)))[: args.folds]
     found = Parallel(n_jobs=args.jobs)(
@@ -146,7 +146,9 @@ for question, (choices, networks) in QUESTIONS.items():
         if args.corpora and not set(args.corpora) & set(corpora):
             continue
         for name, (network, n_averaged) in networks.items():
-            by_seed, seconds, n_parameters = measure(corpora, network, n_averaged)
+            # DiffRes merges power: all bands have to be decibels.
+            pitch = "DiffRes" not in networks
+            by_seed, seconds, n_parameters = measure(corpora, network, n_averaged, pitch)
             for corpus in corpora:
                 cells = " ".join(f"{recalls[corpus]:.3f}" for recalls in by_seed)
                 row = (question, corpus, name, cells, f"{seconds:.0f}", str(n_parameters))

@@ -16,6 +16,7 @@ from skaudio.augmentation._base import (
     Augmented,
     each_length,
 )
+from skaudio.layers.masking import frame_mask
 
 __all__ = ["Chain", "OneOf", "make_chain", "make_one_of"]
 
@@ -204,7 +205,11 @@ class OneOf(_Combination):
             new |= isinstance(changed, tuple)
             part, part_ends = changed if isinstance(changed, tuple) else (changed, ends[rows])
             now, ends = _put_rows(now, rows, part), ends.index_copy(0, rows, part_ends.to(ends))
-        return (now[..., : max(1, int(ends.max()))], ends) if new else now
+        if not new:
+            return now
+        now = now[..., : max(1, int(ends.max()))]
+        mask = frame_mask(ends, now.shape[-1])
+        return now.masked_fill(~(mask if now.ndim == 4 else mask[:, 0, 0]), 0), ends
 
 
 def _put_rows(x: Tensor, rows: Tensor, part: Tensor) -> Tensor:

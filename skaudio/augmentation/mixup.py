@@ -61,7 +61,8 @@ def mix(x: Tensor, partner: Tensor, share: Tensor) -> Tensor:
     Parameters
     ----------
     x : Tensor of shape (batch, ...)
-        Waveforms or features; in a padded batch a mixture is as long as the longer of the two.
+        Waveforms or features. In a padded batch a mixture is as long as the longer of the two, so
+        that padding has to be silence: the lowest value of each band in decibels, not 0.
     partner : Tensor of shape (batch,), int64
         Position of the other clip.
     share : Tensor of shape (batch,)

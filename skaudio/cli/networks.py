@@ -289,6 +289,11 @@ def _check_options(network: str, options: dict, given: set[str]) -> None:
             "-ft is for --weights only: random layers would stay random. Add --weights, or leave "
             "-ft out."
         )
+    if options.get("freeze_up_to") is not None and options["initial_model"] is not None:
+        raise click.UsageError(
+            "-ft is for a training from --weights: with -im all layers are trained further. Leave "
+            "one of the two out."
+        )
     dropout = {"cnn": "rnn_dropout", "vgg16": "dropout"}.get(network)
     if dropout in given and options["classifier"] != "rnn" and options.get("initial_model") is None:
         flag = {"cnn": "-rd", "vgg16": "-do"}[network]

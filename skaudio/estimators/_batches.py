@@ -272,14 +272,14 @@ def _load_segment(source: ClipSource, segments: Segments, row: int) -> NDArray[n
 
 
 def _pad_end(part: NDArray[np.float32], length: int) -> NDArray[np.float32]:
-    """Lengthen a waveform with silence, or a feature with its own lowest value."""
+    """Lengthen a waveform with silence, or each band of a feature with its own lowest value."""
     missing = length - part.shape[-1]
     if missing <= 0:
         return part
-    # Features may be decibels, where 0 is loud: the lowest value of the clip is its silence.
-    fill = 0.0 if part.ndim == 1 else part.min()
-    widths = [(0, 0)] * (part.ndim - 1) + [(0, missing)]
-    return np.pad(part, widths, constant_values=fill)
+    # Features may be decibels, where 0 is loud, and bands of several kinds: the lowest value of a
+    # band in the clip is its silence.
+    fill = np.zeros_like(part[:1]) if part.ndim == 1 else part.min(axis=-1, keepdims=True)
+    return np.concatenate([part, fill.repeat(missing, axis=-1)], axis=-1)
 
 
 def _collate(parts: list[NDArray[np.float32]]) -> Inputs:

@@ -73,11 +73,12 @@ _TRAINING = """\
         ``lr_schedule="staged"``; half as many lower the rate with "plateau".
     mode : {"scratch", "finetune", "last-layer", "adapters"}, optional
         What is trained, and what it starts from [2]_. "finetune" takes all weights but the head
-        from `pretrained`, and trains everything. "last-layer" takes the same and trains the head
-        alone. "adapters" takes what all corpora share, freezes it, and trains a new set of
-        adapters, norms, pooling and head; for networks with adapters. The head is taken over as
-        well if the labels are the same, except for "adapters". "scratch" takes nothing (but the
-        description of the network, if `network` is None), so that a search can compare all four.
+        from `pretrained`, and trains everything, also what `VGG16Net` froze before. "last-layer"
+        takes the same and trains the head alone. "adapters" takes what all corpora share, freezes
+        it, and trains a new set of adapters, norms, pooling and head; for networks with adapters.
+        The head is taken over as well if the labels are the same, except for "adapters". "scratch"
+        takes nothing (but the description of the network, if `network` is None), so that a search
+        can compare all four.
         What is frozen stays the same to the last bit. None is "scratch" without `pretrained`.
     pretrained : estimator, FrozenEstimator, str or Path, optional
         Fitted classifier or regressor, or the path of a file that :func:`skaudio.save` wrote. Wrap

@@ -230,7 +230,8 @@ class ClipModule(nn.Module):
     def padded_length(self, lengths: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return the lengths to which clips can be padded without a change of their features.
 
-        Clips of as many frames then have one length, and can share a batch.
+        Clips of as many frames, before any are averaged, then have one length, and can share a
+        batch.
         """
         return lengths if self.frontend is None else self.frontend.padded_length(lengths)
 

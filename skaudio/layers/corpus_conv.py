@@ -87,8 +87,7 @@ class CorpusConv(nn.Module):
         if lengths is None:
             return self.norm(y), None
         lengths = shrink_lengths(lengths, conv.stride[1])
-        mask = frame_mask(lengths, y.shape[-1])
-        return self.norm(y, mask) * mask, lengths
+        return self.norm(y, frame_mask(lengths, y.shape[-1])), lengths
 
     def _folds(self, conv: SameConv2d, lengths: Tensor | None) -> bool:
         """Tell whether to compute both convolutions as one, with the sum of their kernels."""

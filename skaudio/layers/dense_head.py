@@ -19,8 +19,12 @@ class VectorNorm(nn.BatchNorm1d):
 
     Parameters
     ----------
-    num_features, eps, momentum, affine, track_running_stats, device, dtype
-        As for :class:`torch.nn.BatchNorm1d`.
+    num_features : int
+        Size of a vector.
+    eps : float, default=1e-5
+        Added to the variance.
+    momentum : float, default=0.1
+        Share of a batch in the running statistics.
 
     Shape: input and output ``(batch, num_features)``.
 
@@ -29,6 +33,9 @@ class VectorNorm(nn.BatchNorm1d):
     DenseHead : Has one between its layers.
     MaskedBatchNorm2d : The same for maps.
     """
+
+    def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1) -> None:
+        super().__init__(num_features, eps, momentum)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise each feature."""

@@ -76,8 +76,11 @@ class NormConstraint:
     def __post_init__(self) -> None:
         check_bounds(self.max_norm, self.min_norm, self.minmax_rate)
         axes = self.axis_norm if isinstance(self.axis_norm, Sequence) else (self.axis_norm,)
-        if not axes or not all(isinstance(axis, Integral) for axis in axes):
-            raise ValueError(f"axis_norm={self.axis_norm!r}, but expected one or more integers.")
+        integers = all(isinstance(axis, Integral) for axis in axes)
+        if not axes or not integers or len(set(axes)) < len(axes):
+            raise ValueError(
+                f"axis_norm={self.axis_norm!r}, but expected one or more distinct integers."
+            )
         object.__setattr__(self, "axes", tuple(int(axis) for axis in axes))
 
     @property

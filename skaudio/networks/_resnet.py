@@ -75,7 +75,7 @@ class ResNet(nn.Module):
     ) -> tuple[Tensor, Tensor | None]:
         """Compute the map ``(batch, n_out, n_bands / 8, n_frames / 8)`` and its lengths.
 
-        `x` has zeros as padding; the result some number or other.
+        `x` has zeros as padding, as has the result.
         """
         stem, *rest = zip(self.convs, layers.convs, strict=True)
         x, lengths = _apply(stem, x, lengths)

@@ -55,7 +55,9 @@ class DiffResNet(BaseNetwork):
         of the features. None means ``MTSNet()``.
     input_scale : {"db", "ln"}, default="db"
         Unit of the features: decibels, or the natural logarithm of power. Frames are merged as
-        power, so features must not be normalised beforehand; the backbone does that afterwards.
+        power, so all bands must be of that unit (not the pitch salience beside a log-mel
+        spectrogram, whose 0 would be louder than any sound), and must not be normalised
+        beforehand; the backbone does that afterwards.
     guide_weight : float, default=1.0
         Weight of the guide loss, which keeps empty frames from being chosen, in the training
         loss; >= 0.

@@ -52,9 +52,10 @@ class VGG16Net(BaseNetwork):
         tensors are loaded from it, and only when training begins: a fitted model that is loaded
         needs it no more. None means random weights.
     freeze_up_to : int, optional
-        With `weights`, how many layers keep them for ever, from 0 to 19, where the input, each
-        convolution and each pooling count as one: 0 and 1 freeze nothing, 2 the first convolution.
-        None freezes all of them. Without `weights` it has to be None.
+        With `weights`, how many layers keep them, from 0 to 19, where the input, each convolution
+        and each pooling count as one: 0 and 1 freeze nothing, 2 the first convolution. None
+        freezes all of them. Without `weights` it has to be None. An estimator with
+        ``mode="finetune"`` trains them all.
     pooling : {"average", "attention", "rnn"}, default="average"
         How the map becomes a vector: by the mean of all positions, plain or with learned weights,
         or by two layers of LSTM over its frames, with self-attention between them.

@@ -200,6 +200,30 @@ class TestOneOf:
         for end in (20, 40):
             assert (changed[ends == end][:, end:] == 0).all()
 
+    @pytest.mark.parametrize("shape", [(40, 9), (40, 2, 3, 9)])
+    def test_padding_is_zero_where_lengths_are_new(self, shape):
+        class Keep:
+            domains = frozenset(["waveform", "feature"])
+
+            def apply(self, x, generator, **kwargs):
+                return x
+
+        class Shorten(Keep):
+            def apply(self, x, generator, **kwargs):
+                return x[..., :3], torch.full((len(x),), 3)
+
+        domain = "waveform" if len(shape) == 2 else "feature"
+        one = OneOf([("a", Shorten()), ("b", Keep())])
+        changed, ends = one.apply(
+            torch.full(shape, 7.0), torch.Generator(), domain=domain,
+            lengths=torch.full((40,), 5),
+        )  # fmt: skip
+        assert set(ends.tolist()) == {3, 5}
+        assert changed.shape[-1] == 5
+        for end in (3, 5):
+            assert (changed[ends == end][..., :end] == 7).all()
+            assert (changed[ends == end][..., end:] == 0).all()
+
     def test_the_longest_clip_sets_the_size(self):
         changed, ends = apply(make_one_of(SpeedChange((2, 2))), torch.ones(3, 40))
         assert changed.shape == (3, 20)

@@ -246,6 +246,11 @@ def test_a_run_that_was_interrupted_after_its_training_does_not_train_again(comm
         ("cnn single-task {low} -im {setup}/low/val.csv", 2, r"needs -m, which says what"),
         ("cnn single-task {low} -m finetune -im {setup}/low/val.csv", 1, r"is no zip file"),
         ("vgg16 single-task {low} -ft 3", 2, r"-ft is for --weights only"),
+        (
+            "vgg16 single-task {low} -ft 3 --weights {setup}/low/val.csv -im {setup}/low/val.csv",
+            2,
+            r"with -im all layers are trained further",
+        ),
         ("cnn single-task {low} --class-order a b", 2, r"--class-order is for -l ordinal only"),
         ("cnn single-task {low} {tiny} -l ordinal", 1, r"class_order is --class-order"),
         ("cnn single-task {low} -nf 2 -e 1", 1, r"lengths vary.*-c \(FCNAttention.* -w cuts"),

@@ -230,6 +230,36 @@ def test_further_training_obeys_new_settings(tiny, features):
     assert "FocalLoss" in repr(model.net_.criterion_)
 
 
+class Lowest(nn.Module):
+    """Remembers the lowest value of each band that it is given, padding included."""
+
+    def __init__(self, n_outputs):
+        super().__init__()
+        self.head = nn.Linear(2, n_outputs)
+        self.register_buffer("lowest", torch.full((2,), torch.inf))
+
+    def forward(self, x):
+        self.lowest = torch.minimum(self.lowest, x.amin((0, 1, 3)))
+        return self.head(x.mean((1, 3)))
+
+
+@pytest.mark.parametrize("mixup", [0.0, 0.4])
+def test_padding_is_the_silence_of_each_band(mixup):
+    def build(n_bands, n_outputs, n_frames=None, n_channels=1):
+        return Lowest(n_outputs)
+
+    rng = np.random.default_rng(0)
+    X = [  # decibels above, saliences below
+        np.stack([rng.uniform(-80, -20, n), rng.uniform(-0.3, 1, n)]).astype(np.float32)
+        for n in range(5, 25)
+    ]
+    model = AudioClassifier(build, max_epochs=1, mixup=mixup, random_state=0)
+    model.fit(X, np.arange(20) % 2)
+    lowest = model.net_.module_.network.lowest.cpu()
+    expected = np.concatenate(X, axis=1).min(axis=1)
+    assert (lowest.numpy() >= expected - 1e-5).all()
+
+
 class LearnedScale(nn.Module):
     """A loss with a weight of its own."""
 

@@ -193,9 +193,10 @@ def test_long_sums_do_not_look_out_of_bounds(n_inputs):
         ({"axis_norm": 2}, r"axis_norm=2 names an axis that does not exist.* axes 0 to 1"),
         ({"axis_norm": (0, -3)}, r"axis_norm=\(0, -3\) names an axis that does not exist"),
         ({"axis_norm": (1, -1)}, r"axis_norm=\(1, -1\) names an axis twice"),
-        ({"axis_norm": ()}, r"axis_norm=\(\), but expected one or more integers"),
-        ({"axis_norm": 1.0}, r"axis_norm=1\.0, but expected one or more integers"),
-        ({"axis_norm": "ab"}, r"axis_norm='ab', but expected one or more integers"),
+        ({"axis_norm": ()}, r"axis_norm=\(\), but expected one or more distinct integers"),
+        ({"axis_norm": (1, 1)}, r"axis_norm=\(1, 1\), but expected one or more distinct integers"),
+        ({"axis_norm": 1.0}, r"axis_norm=1\.0, but expected one or more distinct integers"),
+        ({"axis_norm": "ab"}, r"axis_norm='ab', but expected one or more distinct integers"),
     ],
 )
 def test_bad_values_are_named(arguments, message):

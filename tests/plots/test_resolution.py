@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from skaudio.datasets import make_tones
 from skaudio.estimators import AudioClassifier
 from skaudio.features import LogMelSpectrogram
-from skaudio.layers import DiffResF, DiffResTF
+from skaudio.layers import AvgPool, DiffRes, DiffResF, DiffResTF
 from skaudio.networks import DiffResNet, MTSNet
 from skaudio.plots import ResolutionDisplay
 
@@ -55,6 +55,25 @@ def test_panels_show_the_clip_before_and_after(pipeline):
     assert line(display).shape == (features.shape[1],)
     assert line(display).sum() == pytest.approx(kept, abs=1)
     assert display.figure_.axes[0] is display.axes_[0]
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [DiffRes(30, 6, 0.5), DiffResF(30, 6, 0.5), DiffResTF(30, 6, 0.5, 0.5), AvgPool(30, 6, 0.5)],
+)
+def test_padding_is_not_drawn(layer):
+    layer.eval()
+    x = torch.randn(2, 30, 6) - 9
+    x[1, 18:] = 0  # in logarithms of power, louder than all else
+    alone = ResolutionDisplay(layer(x[1:, :18])).plot()
+    padded = ResolutionDisplay(layer(x, torch.tensor([30, 18])), clip=1).plot()
+    for ours, theirs in zip(padded.axes_, alone.axes_, strict=True):
+        assert ours.get_title(loc="left") == theirs.get_title(loc="left")
+        for image, expected in zip(ours.images, theirs.images, strict=True):
+            assert image.get_clim() == pytest.approx(expected.get_clim())
+            np.testing.assert_allclose(image.get_array(), expected.get_array(), atol=1e-4)
+        for line, expected in zip(ours.lines, theirs.lines, strict=True):
+            np.testing.assert_allclose(line.get_ydata(), expected.get_ydata(), atol=1e-5)
 
 
 def test_importance_is_what_the_network_scored(pipeline):

@@ -17,6 +17,7 @@ __all__ = [
     "PositionalTable",
     "ResolutionLayer",
     "adopt_original_names",
+    "clip_lengths",
     "count_left",
     "least_size",
     "real_frames",
@@ -77,6 +78,11 @@ def least_size(rate: float) -> int:
     int
     """
     return math.ceil((1 - ROUNDING) / (1 - rate))
+
+
+def clip_lengths(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Return the frames of each clip of ``(batch, n_frames, n_features)``, all if not given."""
+    return torch.full((len(x),), x.shape[1], device=x.device) if lengths is None else lengths
 
 
 def real_frames(x: Tensor, lengths: Tensor | None, n_features: int) -> tuple[Tensor, list[int]]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from skaudio.layers.resolution.base import count_left, real_frames
+from skaudio.layers.resolution.base import clip_lengths, count_left, real_frames
 from skaudio.layers.resolution.pictures import draw_clips
 from skaudio.layers.resolution.scoring import FrameConvStack
 
@@ -63,7 +63,7 @@ class _PoolingBaseline(nn.Module):
         Returns
         -------
         dict
-            The keys of :class:`~skaudio.layers.DiffRes`: ``x``; ``feature`` of shape
+            The keys of :class:`~skaudio.layers.DiffRes`: ``x``, ``x_lengths``; ``feature`` of shape
             ``(batch, 1, M, in_f_dim)``; ``lengths``; ``guide_loss``, ``guide_loss_total`` and
             ``activeness`` of 0; ``avgpool`` and ``maxpool`` where the layer has them; None for
             the others.
@@ -81,7 +81,7 @@ class _PoolingBaseline(nn.Module):
         else:
             pooled = self._pool_each(maps, sizes, left)
         pooled = {name: m.transpose(1, 2).unsqueeze(1) for name, m in pooled.items()}
-        return _empty_result(x, left) | pooled
+        return _empty_result(x, lengths, left) | pooled
 
     def visualize(self, ret: dict[str, Any], savepath: str | PathLike[str] = ".") -> None:
         """Draw each clip before and after, one PNG a clip, ten at most."""
@@ -109,11 +109,11 @@ class _PoolingBaseline(nn.Module):
         }
 
 
-def _empty_result(x: Tensor, left: list[int]) -> dict[str, Any]:
+def _empty_result(x: Tensor, lengths: Tensor | None, left: list[int]) -> dict[str, Any]:
     names = ("score", "score_mask", "avgpool", "maxpool", "resolution_enc")
     zeros = {name: x.new_zeros(()) for name in ("guide_loss", "guide_loss_total", "activeness")}
-    lengths = torch.tensor(left, device=x.device)
-    return {"x": x, "lengths": lengths, **dict.fromkeys(names), **zeros}
+    before, after = clip_lengths(x, lengths), torch.tensor(left, device=x.device)
+    return {"x": x, "x_lengths": before, "lengths": after, **dict.fromkeys(names), **zeros}
 
 
 class AvgPool(_PoolingBaseline):

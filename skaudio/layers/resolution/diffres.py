@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from skaudio.layers.resolution.base import ResolutionLayer, real_frames
+from skaudio.layers.resolution.base import ResolutionLayer, clip_lengths, real_frames
 from skaudio.layers.resolution.pictures import draw_clips
 from skaudio.layers.resolution.scoring import FrameConvStack, scorer_widths
 
@@ -109,7 +109,7 @@ class DiffRes(ResolutionLayer):
         Returns
         -------
         dict
-            - ``x``: the input;
+            - ``x``: the input, and ``x_lengths``: the frames of each clip in it;
             - ``score``: share of a slot that each frame fills, in [0, 1], shape
               ``(batch, n_frames, 1)``;
             - ``avgpool``, ``maxpool``: log power, shape ``(batch, M, in_f_dim)``;
@@ -130,7 +130,7 @@ class DiffRes(ResolutionLayer):
         """
         warped = self.reduce(x, lengths)
         ret = {"x": x, **name_maps(warped["maps"]), **name_scores(warped, warped_axis=1)}
-        ret["lengths"] = warped["n_slots"]
+        ret |= {"x_lengths": clip_lengths(x, lengths), "lengths": warped["n_slots"]}
         return ret | {"weight": self.weight(warped)} if return_weight else ret
 
     def reduce(

@@ -102,7 +102,7 @@ class DiffResF(ResolutionLayer):
         warped = self.reduce(x, lengths)
         feature = warped["maps"].transpose(2, 3).contiguous()
         ret = {"x": x, **name_maps(feature), **name_scores(warped, warped_axis=2)}
-        ret["lengths"] = warped["lengths"]
+        ret["x_lengths"] = ret["lengths"] = warped["lengths"]
         return ret | {"weight": self.weight(warped)} if return_weight else ret
 
     def reduce(
@@ -226,7 +226,8 @@ class DiffResTF(nn.Module):
         by_frame = self.diffres_t.reduce(average, lengths, encode=False)
         encoding = self._encode(by_frame, by_band, x)
         feature = torch.cat([by_frame["maps"], encoding.unsqueeze(1)], dim=1)
-        ret = {"x": x, **name_maps(feature), "lengths": by_frame["n_slots"]}
+        ret = {"x": x, **name_maps(feature)}
+        ret |= {"x_lengths": by_band["lengths"], "lengths": by_frame["n_slots"]}
         of_t, of_f = name_scores(by_frame, warped_axis=1), name_scores(by_band, warped_axis=2)
         for name in ("guide_loss", "guide_loss_total", "activeness"):
             ret[name] = of_t[name] + of_f[name]

@@ -102,8 +102,8 @@ def clip_panels(ret: dict[str, Any], clip: int) -> list[tuple]:
     list of tuple
         A function that draws, a title, and the function's further arguments, for each panel.
     """
-    before = _decibels(ret["x"][clip])
-    kept = int(ret["lengths"][clip])
+    n_frames, kept = int(ret["x_lengths"][clip]), int(ret["lengths"][clip])
+    before = _decibels(ret["x"][clip, :n_frames])
     after = _decibels(ret["feature"][clip, 0, :kept])
     peak = float(before.max())
     colours: dict[str, Any] = {"vmin": max(float(before.min()), peak - DYNAMIC_RANGE), "vmax": peak}
@@ -112,6 +112,8 @@ def clip_panels(ret: dict[str, Any], clip: int) -> list[tuple]:
         if ret.get(f"score{suffix}") is not None:
             score = _numpy(ret[f"score{suffix}"][clip]).ravel()
             empty = _numpy(ret[f"score_mask{suffix}"][clip]).ravel()
+            if what == "frame":
+                score, empty = score[:n_frames], empty[:n_frames]
             panels.append(
                 (_draw_score, f"Importance of each {what} (grey: empty)", score, empty, what)
             )
@@ -139,7 +141,8 @@ def _edges(ret: dict[str, Any], clip: int) -> tuple[NDArray[np.float64] | None, 
     score = ret["score_t"] if ret.get("score_t") is not None else ret.get("score")
     if score is None or score.shape[2] != 1:
         return None, 1
-    end = np.concatenate([[0.0], np.cumsum(_numpy(score[clip, :, 0]).astype(np.float64))])
+    share = _numpy(score[clip, : int(ret["x_lengths"][clip]), 0]).astype(np.float64)
+    end = np.concatenate([[0.0], np.cumsum(share)])
     step = max(1, math.ceil(end[-1] / MAX_EDGES))
     return np.interp(np.arange(step, end[-1], step), end, np.arange(len(end))), step
 

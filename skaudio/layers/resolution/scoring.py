@@ -121,10 +121,7 @@ class _Block(nn.Module):
         # In place where backward does not need what was there (a ReLU needs its output only): on
         # long clips, to get fresh memory from the system costs more than the arithmetic.
         h = self.batch_norm1(self.cnn1(x).relu_(), mask)
-        if mask is not None:
-            h = h * mask
-        out = self.batch_norm2(self.cnn2(h).relu_(), mask).add_(h)
-        return out if mask is None else out * mask
+        return self.batch_norm2(self.cnn2(h).relu_(), mask).add_(h)
 
 
 class _FrameConv(nn.Conv1d):
