@@ -50,7 +50,7 @@ if args.data is None:
     parser.error("pass --data DIR, or set SKAUDIO_DATA")
 
 n_filters, n_mels, seeds = (32, 128, (0, 1, 2)) if args.full else (8, 64, (0,))
-n_epochs, n_folds = (2, 2) if args.quick else (12, 5)
+n_epochs, n_folds = (2, 2) if args.quick else (None, 5)  # None: as many as 2000 steps take
 modes = ["scratch", "finetune", "last-layer", "adapters"]
 
 # %%
@@ -102,8 +102,8 @@ rows = []
 for before, after in [("emodb", "urdu"), ("fsdd", "emodb")]:
     for seed in seeds:
         base = AudioClassifier(
-            AdapterResNet(n_filters=n_filters), max_epochs=n_epochs, batch_size=16,
-            class_weight="balanced", n_threads=1, random_state=seed,
+            AdapterResNet(n_filters=n_filters), max_epochs=n_epochs, class_weight="balanced",
+            n_threads=1, random_state=seed,
         )  # fmt: skip
         big = clone(base).fit(*corpora[before][:2])
         X, y, speaker = corpora[after]
