@@ -319,7 +319,9 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
         with threads(self.n_threads):
             seed = self._choose_seed(None, fresh=fresh)
             self._prepare_net(corpus, seed, pretrained, fresh=fresh)
-            settings = replace(self._run_settings([corpus]), n_epochs=1, lr_schedule=None)
+            settings = replace(
+                self._run_settings([corpus]), n_epochs=1, lr_schedule=None, lr_decay=0.0
+            )
             train(self.net_, settings, [corpus])
         return self
 

@@ -51,6 +51,7 @@ _TRAINING = """\
         The rate of step n is divided by ``1 + lr_decay * n``; n counts within a stage where the
         schedule has stages, within the training elsewhere. "size" is EmoNet's rule: 0.005 for less
         than 500 training clips, 0.002 for less than 1000, 0.0005 for less than 10 000, else 1e-6.
+        :meth:`partial_fit` trains at the rate `lr`, without schedule and decay.
     clip_norm : float or None, default=5.0
         Largest norm of the gradient; longer ones are scaled down. None leaves all as they are.
     max_epochs : int, optional
@@ -64,10 +65,12 @@ _TRAINING = """\
         improvement, and keep the weights of the best epoch. Without `groups` the clips are drawn
         at random, so that a speaker may stand on both sides and validation scores are too high.
     validation_fraction : float, default=0.1
-        Share of clips to hold back.
+        Share of clips to hold back; with `groups` that of the one among k equal folds of whole
+        groups that comes closest, so that it is a half at most. What is learned of `y` before the
+        training (balanced weights, mean and deviation of numbers) is learned of all clips.
     monitor : {"valid_loss", "valid_score"}, default="valid_loss"
         What tells the best epoch. The score is the unweighted average recall or the concordance
-        correlation; ``"staged"`` goes by it in any case.
+        correlation, and knows no weights; ``"staged"`` goes by it in any case.
     patience : int, default=10
         Epochs without improvement that end the training with `early_stopping`, and a stage with
         ``lr_schedule="staged"``; half as many lower the rate with "plateau".

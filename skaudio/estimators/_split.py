@@ -31,8 +31,8 @@ def split_dataset(
     dataset : Dataset
         Its groups stay on one side each. Its target holds class numbers if `stratify`.
     fraction : float
-        Share of clips wanted for validation, in (0, 1). With groups the share is met as closely
-        as whole groups allow.
+        Share of clips wanted for validation, in (0, 1). With groups it is that of the fold which
+        comes closest, among ``round(1 / fraction)`` folds of whole groups, two at least.
     seed : int
     stratify : bool
         Keep the shares of the classes.

@@ -200,12 +200,15 @@ class ClassTarget(Target):
     def first_bias(self, target: NDArray, weight: NDArray | None) -> NDArray[np.float64]:
         """Return the logarithm of the classes' shares, which the softmax turns into the shares.
 
-        Classes that are rare or missing count as a thousandth of the largest, so that the
-        logarithm stays finite.
+        Rare classes, and those that weigh nothing, count as a thousandth of the largest, so that
+        the logarithm stays finite. Of a class that is missing in a first chunk nothing is known:
+        it counts as the mean of the others.
         """
         shares = np.bincount(target, weights=weight, minlength=self.n_outputs).astype(float)
         if not shares.any():  # a first chunk of classes that weigh nothing
             return np.zeros(self.n_outputs)
+        is_there = np.bincount(target, minlength=self.n_outputs) > 0
+        shares[~is_there] = shares[is_there].mean()
         return np.log(np.maximum(shares, 1e-3 * shares.max()) / shares.sum())
 
     def weigh(
@@ -292,8 +295,11 @@ class NumberTarget(Target):
                 f"y holds values up to {largest:.3g}, whose squares or weighted sums overflow. "
                 "Divide y (or sample_weight) by a constant."
             )
-        # The mean of n equal values c is off by a few eps |c|, which then looks like a deviation.
-        varies = deviation > 10 * np.finfo(np.float64).eps * np.abs(mean)
+        # A mean of equal values is off by rounding, the more so the more there are, and looks like
+        # a deviation; so does the rounding of nearly equal ones.
+        is_constant = columns.max(axis=0) == columns.min(axis=0)
+        mean = np.where(is_constant, columns[0], mean)
+        varies = ~is_constant & (deviation > 10 * np.finfo(np.float64).eps * np.abs(mean))
         return replace(self, mean=mean, scale=np.where(varies, deviation, 1.0), is_flat=y.ndim == 1)
 
     @property

@@ -105,7 +105,7 @@ class AudioRegressor(RegressorMixin, BaseAudioEstimator):
 
     @property
     def target_mean_(self) -> NDArray[np.float64] | None:
-        """Mean of each target in the training set."""
+        """Mean of each target, of all clips that `fit` was given."""
         return self.target_.mean
 
     @property

@@ -255,8 +255,8 @@ class SalienceOfClips:
 def best_paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[NDArray[np.intp]]:
     """Find the path through each clip's states with the largest sum of scores.
 
-    Viterbi's algorithm, all clips at once. A step from state i to j costs
-    ``step_cost * abs(i - j)``.
+    A step from state i to j costs ``step_cost * abs(i - j)``. Clips of similar lengths are done at
+    once, so that memory grows with the sum of all lengths, not with the longest for each clip.
 
     Parameters
     ----------
@@ -269,11 +269,22 @@ def best_paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[
         The state of each frame.
     """
     order = sorted(range(len(scores)), key=lambda i: -len(scores[i]))
-    lengths = np.array([len(scores[i]) for i in order])
+    found: dict[int, NDArray[np.intp]] = {}
+    while order:
+        longest = len(scores[order[0]])
+        similar = [i for i in order if 2 * len(scores[i]) >= longest]
+        found |= zip(similar, _paths([scores[i] for i in similar], step_cost), strict=True)
+        order = order[len(similar) :]
+    return [found[i] for i in range(len(scores))]
+
+
+def _paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[NDArray[np.intp]]:
+    """Find the paths by Viterbi's algorithm, of clips sorted from the longest to the shortest."""
+    lengths = np.array([len(score) for score in scores])
     n_states = scores[0].shape[1]
     best = np.zeros((lengths[0], len(scores), n_states))  # frame, clip, state
-    for place, i in enumerate(order):
-        best[: lengths[place], place] = scores[i]
+    for place, score in enumerate(scores):
+        best[: len(score), place] = score
     # The longest clips come first, so that those which reach frame t are the first n_there[t].
     n_there = [*(lengths > np.arange(lengths[0])[:, np.newaxis]).sum(axis=1), 0]
     ramp = step_cost * np.arange(n_states)
@@ -290,8 +301,7 @@ def best_paths(scores: Sequence[NDArray[np.float32]], step_cost: float) -> list[
         reached = best[t, : n_there[t]]
         reached[: n_there[t + 1]] -= costs[paths[t + 1, : n_there[t + 1]]]
         paths[t, : n_there[t]] = reached.argmax(axis=1)
-    found = {i: paths[: lengths[place], place] for place, i in enumerate(order)}
-    return [found[i] for i in range(len(scores))]
+    return [paths[:length, place] for place, length in enumerate(lengths)]
 
 
 def padded_length(transformer: Any) -> int:

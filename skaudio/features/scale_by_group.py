@@ -73,7 +73,9 @@ def scale_by_group(X: Any, groups: Any) -> NDArray[Any]:
     for group in np.unique(groups):
         rows = X[groups == group].astype(np.float64)
         mean, std = rows.mean(axis=0), rows.std(axis=0)
-        # The mean of n equal values c is off by a few eps |c|, which then looks like a deviation.
-        varies = std > 10 * np.finfo(np.float64).eps * np.abs(mean)
+        # A mean of equal values is off by rounding, the more so the more there are, and looks like
+        # a deviation; so does the rounding of nearly equal ones.
+        is_constant = rows.max(axis=0) == rows.min(axis=0)
+        varies = ~is_constant & (std > 10 * np.finfo(np.float64).eps * np.abs(mean))
         scaled[groups == group] = np.where(varies, rows - mean, 0) / np.where(varies, std, 1)
     return scaled

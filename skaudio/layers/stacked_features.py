@@ -76,7 +76,11 @@ class StackedFeatures(nn.Module):
         else:
             real = frame_mask(self.parts[0].n_frames(lengths), n_frames)[:, 0]
         # The last frames of a clip may be fewer than `average`: the mean is that of the real ones.
+        # Where there are none, it is that of padding, which is as silent as it was.
         missing = -n_frames % self.average
-        bands, real = (functional.pad(x, (0, missing)).unflatten(2, (-1, self.average))
-                       for x in (bands.masked_fill(~real, 0), real))  # fmt: skip
-        return bands.sum(3) / real.sum(3).clamp(min=1)
+        bands, real, here = (
+            functional.pad(x, (0, missing)).unflatten(2, (-1, self.average))
+            for x in (bands, real, torch.ones_like(real))
+        )
+        counted = torch.where(real.any(3, keepdim=True), real, here)
+        return bands.masked_fill(~counted, 0).sum(3) / counted.sum(3)

@@ -512,6 +512,16 @@ def test_partial_fit_trains_one_epoch_at_a_time(tiny, features):
     assert model.score(X, y) > 0.95
 
 
+@pytest.mark.parametrize("known", [["cat"], ["cat", "dog"]])
+def test_a_first_chunk_says_nothing_of_classes_it_lacks(tiny, features, known):
+    X, y = features
+    chunk = np.isin(y, known)
+    model = classifier(tiny, lr=1e-9, label_smoothing=0.0)
+    model.partial_fit(X[chunk], y[chunk], classes=["cat", "cow", "dog"])
+    bias = model.net_.module_.network.head.bias.detach().cpu()
+    np.testing.assert_allclose(bias, bias.mean(), atol=1e-6)
+
+
 def test_a_second_fit_begins_anew(tiny, features):
     X, y = features
     model = classifier(tiny, max_epochs=2)

@@ -56,3 +56,11 @@ def test_equal_targets_have_a_scale_of_1(tiny, loudness, value):
     assert model.target_scale_ == 1
     model.partial_fit(X, value + (y - 100) / 20)
     assert model.history_["train_loss"].max() < 100
+
+
+def test_many_equal_targets_have_a_scale_of_1_beside_others(tiny):
+    X, rng = np.zeros((3000, 2, 3), np.float32), np.random.default_rng(0)
+    Y = np.column_stack([rng.normal(size=3000), np.full(3000, 0.1)])
+    model = regressor(tiny, batch_size=1000).partial_fit(X, Y)
+    assert model.target_scale_[1] == 1
+    assert model.target_mean_[1] == 0.1

@@ -120,9 +120,10 @@ def test_constant_rate(tiny, features):
     assert set(rates) == {1e-2}
 
 
-def test_partial_fit_trains_at_the_full_rate_after_fit(tiny, features):
-    model = classifier(tiny, lr_schedule="cosine").fit(*features).partial_fit(*features)
-    assert model.history_["lr"].iloc[-1] == 1e-2
+@pytest.mark.parametrize("decay", [0.0, 0.1, "size"])
+def test_partial_fit_trains_at_the_full_rate_after_fit(tiny, features, decay):
+    model = classifier(tiny, lr_schedule="cosine", lr_decay=decay).fit(*features)
+    assert model.partial_fit(*features).history_["lr"].iloc[-1] == 1e-2
 
 
 def test_plateau_lowers_the_rate_when_nothing_improves(tiny, features):

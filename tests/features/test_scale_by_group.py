@@ -39,6 +39,11 @@ def test_constant_columns_and_single_clips_are_0(table):
     assert_array_equal(scaled[:, 2], 0)
 
 
+def test_constant_columns_of_large_groups_are_0():
+    groups = np.repeat([0, 1], [2000, 200])
+    assert_array_equal(scale_by_group(np.full((2200, 2), 0.1), groups), 0)
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_is_kept_and_the_table_too(table, dtype):
     table = table.astype(dtype)

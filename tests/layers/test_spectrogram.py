@@ -83,6 +83,15 @@ def test_frames_of_a_padded_clip_are_those_of_the_clip_alone(name, settings):
         assert_allclose(feature[:, : alone.shape[1]], alone, atol=tolerance(name, alone))
 
 
+@pytest.mark.parametrize("average", [1, 2, 3])
+def test_stacked_padding_is_silence(average):
+    _, layer = pair("StackedFeatures", {"average": average})
+    batch = torch.zeros(2, RATE)
+    batch[:, :5000] = torch.from_numpy(clips(5000)[1])
+    padded, end = layer(batch, torch.tensor([RATE, 5000])), layer.n_frames(5000)
+    assert_allclose(padded[1, :, end:], padded[0, :, end:], atol=1e-4)
+
+
 @pytest.mark.parametrize(("name", "settings"), SETTINGS, ids=str)
 @pytest.mark.parametrize("n_samples", [1, 2, 300, 511, 512, 513, 3000])
 def test_a_clip_may_be_padded_to_its_padded_length(name, settings, n_samples):
