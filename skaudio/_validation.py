@@ -23,6 +23,7 @@ from sklearn.utils._param_validation import (
     Options,
     StrOptions,
 )
+from sklearn.utils._set_output import _get_output_config
 from sklearn.utils._set_output import _wrap_data_with_container as wrap_output
 from sklearn.utils.metaestimators import _BaseComposition as BaseComposition
 from sklearn.utils.validation import (
@@ -68,6 +69,7 @@ __all__ = [
     "forget_clips",
     "holds_paths",
     "is_path",
+    "keep_index",
     "remembered_rates",
     "validate_data",
     "with_bands",
@@ -189,6 +191,19 @@ def with_bands(clips: Clips) -> Clips:
     if isinstance(clips, np.ndarray):
         return clips[:, np.newaxis, :] if clips.ndim == 2 else clips
     return [clip[np.newaxis, :] if clip.ndim == 1 else clip for clip in clips]
+
+
+def keep_index(clips: Clips, X: Any, estimator: Any) -> Any:
+    """Return clips made of a Series or table as a Series with its index, if pandas is asked for.
+
+    They are no table themselves, but a later step may make one, and scikit-learn joins tables by
+    their index.
+    """
+    if not hasattr(X, "iloc") or _get_output_config("transform", estimator)["dense"] != "pandas":
+        return clips
+    import pandas as pd  # here alone, as it takes long to import
+
+    return pd.Series(list(clips), index=X.index)
 
 
 def is_path(item: Any) -> bool:
@@ -315,6 +330,8 @@ def _from_polars(X: Any) -> Any:
 def _as_list(X: Any) -> list[Any] | None:
     """Return the clips one by one, or None where `X` is to be read as one array."""
     X = _from_polars(X)
+    if hasattr(X, "iloc") and X.ndim == 2 and X.shape[1] == 1:
+        X = X.iloc[:, 0] if X.dtypes.iloc[0].kind == "O" else X  # a clip in each cell of a column
     is_sequence = isinstance(X, (list, tuple))
     is_column = getattr(X, "ndim", 0) == 1 and getattr(X.dtype, "kind", "") == "O"
     if not is_sequence and not is_column:

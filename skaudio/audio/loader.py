@@ -24,6 +24,7 @@ from skaudio._validation import (
     check_waveforms,
     holds_paths,
     is_path,
+    keep_index,
     remembered_rates,
 )
 from skaudio.audio.headers import HIGHEST_RATE, probe
@@ -93,7 +94,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     such waveforms that come in at another rate are converted as files are.
 
     Waveforms are no table, so that they stay arrays whatever :meth:`set_output` or
-    :func:`sklearn.set_config` asks for.
+    :func:`sklearn.set_config` asks for, but in a Series where paths came in one and pandas output
+    is asked for: tables that are made of them are then joined with others by the right index.
 
     Examples
     --------
@@ -175,7 +177,7 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             self.sample_rate_ = self._first_rate(check_paths(X))
         return self
 
-    def transform(self, X: Any) -> Clips:
+    def transform(self, X: Any) -> Any:
         """Read the files.
 
         Parameters
@@ -186,7 +188,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         Returns
         -------
         list of Waveform of shape (n_samples,), or Waveform of shape (n_clips, n_samples)
-            Mono, float32, in [-1, 1]. One array where ``pad=True`` or `X` was one.
+            Mono, float32, in [-1, 1]. One array where ``pad=True`` or `X` was one; a Series of
+            waveforms where `X` has an index and pandas output is asked for.
 
         Raises
         ------
@@ -203,11 +206,11 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         if not _are_paths(X):
-            return self._transform_waveforms(X)
+            return keep_index(self._transform_waveforms(X), X, self)
         clips, rates = self.load(X)
         if self.sample_rate is not None:
             warn_of_upsampling(check_paths(X), rates, self.sample_rate)
-        return clips
+        return keep_index(clips, X, self)
 
     def load(self, X: Any) -> tuple[Clips, list[int]]:
         """Read the files as :meth:`transform` does, and return their own rates instead of warning.
@@ -230,18 +233,20 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         return self._gather(waveforms, len(paths)), rates
 
     def set_output(self, *, transform: Any = None) -> AudioLoader:
-        """Do nothing: waveforms stay arrays, and a pipeline can still be set as a whole.
+        """Set whether the index of a Series of paths is kept; waveforms are no table.
 
         Parameters
         ----------
         transform : {"default", "pandas", "polars"}, optional
-            What the other steps of the pipeline are asked for.
+            With "pandas" it is kept.
 
         Returns
         -------
         AudioLoader
             The loader itself.
         """
+        if transform is not None:
+            self._sklearn_output_config = {"transform": transform}
         return self
 
     def __sklearn_tags__(self) -> Any:

@@ -48,8 +48,16 @@ def split_names(X: Any, corpus: Any) -> tuple[Any, Any]:
             "example."
         )
     # A single column holds clips, paths or arrays, one in each cell, unless it holds numbers.
-    holds_clips = clips.shape[1] == 1 and not pd.api.types.is_numeric_dtype(clips.iloc[:, 0])
-    return clips.iloc[:, 0].tolist() if holds_clips else clips, corpus
+    others = [
+        str(name) for name, column in clips.items() if not pd.api.types.is_numeric_dtype(column)
+    ]
+    if others and clips.shape[1] > 1:
+        raise AudioFormatError(
+            f"X has {clips.shape[1]} columns beside 'corpus', of which {others[0]!r} holds no "
+            "numbers, but expected one column of clips, or a table of numbers. Pass that of the "
+            "clips and 'corpus' alone."
+        )
+    return clips.iloc[:, 0].tolist() if others else clips, corpus
 
 
 def check_names(names: Any, n_clips: int) -> NDArray[np.str_]:

@@ -152,7 +152,9 @@ class ClassTarget(Target):
             )
         learned = replace(self, classes=classes, order=order)
         if isinstance(self.class_weight, Mapping):
-            return replace(learned, factors=check_class_weight(self.class_weight, classes))
+            # Without its keys, of which a saved file takes texts and numbers alone.
+            factors = check_class_weight(self.class_weight, classes)
+            return replace(learned, class_weight=None, factors=factors)
         if self.class_weight == "balanced":
             return replace(learned, factors=_balance(learned.encode(y), weight, len(classes)))
         return learned
@@ -231,8 +233,15 @@ class ClassTarget(Target):
         labels = self.labels.tolist()
         if self.order is not None:
             order = list(self.order)
-            if labels == list(range(len(order))) and not set(order) & set(labels):
-                # cross_val_predict and voting number the sorted labels before they call `fit`.
+            # cross_val_predict and voting number the sorted labels before they call `fit`.
+            if labels == list(range(len(labels))) and not set(order) & set(labels):
+                if len(labels) < len(order):
+                    raise ValueError(
+                        f"y holds the numbers {labels} in place of the labels of class_order="
+                        f"{list(self.order)}, and lacks one of them, so that it is not known which "
+                        "they stand for. Use folds that have each class, such as those of "
+                        "StratifiedKFold, or cross_val_predict with method='predict'."
+                    )
                 order = [sorted(order).index(label) for label in order]
             order = [label for label in order if label in labels]  # a fold may lack some
             if len(order) != len(set(order)) or set(order) != set(labels):

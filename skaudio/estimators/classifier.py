@@ -37,13 +37,15 @@ class AudioClassifier(ClassifierMixin, BaseAudioEstimator):
         ``(batch,)``, and returns one loss per clip. A module is copied.
     class_weight : {"balanced"} or dict, optional
         Weights by label, >= 0; labels left out weigh 1. "balanced" lets all classes count the
-        same, whatever the number of their clips and the sum of their weights.
+        same, whatever the number of their clips and the sum of their weights. For what numbers
+        the labels before (see `class_order`), weights are by number.
     class_order : sequence of labels, optional
         All labels from the lowest to the highest, for ``loss="ordinal"``. By default the order of
         `y` where it is an ordered pandas Categorical, else that of numbers, also of numbers
         written as text. ``classes_`` and the columns of probabilities stay sorted. Pass it under
-        ``cross_val_predict(method="predict_proba")`` and in a ``VotingClassifier``, which number
-        the labels before :meth:`fit` sees them and so hide their order.
+        ``cross_val_predict(method="predict_proba")`` and in a ``VotingClassifier`` or
+        ``StackingClassifier``, which number the labels before :meth:`fit` sees them and so hide
+        their order.
     label_smoothing : float, default=0.1
         Share of each target that is spread over all classes. Only for ``loss="cross_entropy"``.
     <training parameters>

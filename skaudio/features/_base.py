@@ -16,6 +16,7 @@ from skaudio._validation import (
     Clips,
     check_feature_names_in,
     check_waveforms,
+    keep_index,
     wrap_output,
 )
 
@@ -68,11 +69,13 @@ class ClipTransformer(  # type: ignore[call-arg]
                 (n_bands, n_frames)
             Float32; a list for a list. Sequences of one band given without a band axis are
             returned without it. Only such a 2-D result becomes a DataFrame where
-            ``set_output(transform="pandas")`` asks for it; three axes make no table.
+            ``set_output(transform="pandas")`` asks for it; three axes make no table, but a Series
+            of clips where `X` has an index, which a table that is made of them then has as well.
         """
         result = self._transform(X)
-        is_table = isinstance(result, np.ndarray) and result.ndim == 2
-        return wrap_output("transform", result, X, self) if is_table else result
+        if isinstance(result, np.ndarray) and result.ndim == 2:
+            return wrap_output("transform", result, X, self)
+        return keep_index(result, X, self)
 
     def fit_transform(self, X: Any, y: Any = None) -> Any:
         """Fit to clips and transform them; see :meth:`fit` and :meth:`transform`."""

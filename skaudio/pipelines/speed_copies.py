@@ -334,7 +334,7 @@ def _at_speed(clip: NDArray[np.float32], speed: Fraction) -> NDArray[np.float32]
 
 def _repeat(value: Any, n_clips: int, times: int) -> Any:
     """Repeat what has one entry for each clip; return anything else as it is."""
-    if hasattr(value, "__array__") and not hasattr(value, "dtype"):
+    if hasattr(value, "__array__") and not hasattr(value, "ndim"):  # a Series of polars, too
         value = np.asarray(value)
     is_sequence = isinstance(value, (list, tuple)) or getattr(value, "ndim", 0) > 0
     if not is_sequence or len(value) != n_clips:

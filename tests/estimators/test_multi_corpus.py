@@ -618,6 +618,12 @@ def test_a_table_of_names_only(corpora):
         MultiCorpusClassifier(single()).fit(X[["corpus"]], y)
 
 
+def test_a_table_with_columns_that_are_no_clips(corpora):
+    X, y, _ = corpora
+    with pytest.raises(ValueError, match="2 columns beside 'corpus', of which .* holds no numbers"):
+        MultiCorpusClassifier(single()).fit(X.assign(speaker="anna"), y)
+
+
 def test_validation_clips_of_some_corpora_only(corpora):
     X, y, _ = corpora
     with pytest.raises(ValueError, match=r"X_val has clips of \['de'\], but expected some of each"):

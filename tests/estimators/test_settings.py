@@ -474,6 +474,8 @@ def test_class_order_holds_where_labels_are_numbered_beforehand(tiny, features):
         model.fit(X, numbers).predict_proba(X), model.fit(X, y).predict_proba(X)
     )
     cross_val_predict(model, X, y, cv=2, method="predict_proba")
+    with pytest.raises(ValueError, match=r"holds the numbers \[0, 1\] .* Use folds that have each"):
+        model.fit(X[numbers < 2], numbers[numbers < 2])
 
 
 def test_predictions_use_the_front_end_of_the_fit(tiny):

@@ -13,11 +13,13 @@ import soundfile
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.signal import lfilter
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from skaudio.audio import AudioLoader
 from skaudio.exceptions import AudioFormatError, SkaudioWarning
-from skaudio.features import MFCC, LogMelSpectrogram, TemporalStatistics
+from skaudio.features import MFCC, BandScaler, LogMelSpectrogram, TemporalStatistics
 
 RATE = 16000
 N_MELS = LogMelSpectrogram().n_mels
@@ -363,6 +365,33 @@ def test_pandas_output_leaves_three_axes_alone():
     assert isinstance(ragged, list)
     assert isinstance(LogMelSpectrogram().set_output(transform="pandas").transform(noise()),
                       np.ndarray)  # fmt: skip
+
+
+@pytest.mark.parametrize("loaded", [False, True])
+def test_pandas_output_keeps_the_index(loaded, tmp_path):
+    clips = list(noise())
+    frame = pd.DataFrame({"clip": clips, "number": [0.0, 1.0, 2.0]}).iloc[[2, 0, 1]]
+    if loaded:
+        frame["clip"] = [str(tmp_path / f"{number}.wav") for number in frame["number"]]
+        for path, number in zip(frame["clip"], frame["number"], strict=True):
+            soundfile.write(path, clips[int(number)], 16000)
+    model = make_pipeline(
+        AudioLoader(), LogMelSpectrogram(n_mels=3), BandScaler(), TemporalStatistics(("mean",))
+    )
+    columns = make_column_transformer((model, "clip"), ("passthrough", ["number"]))
+    expected = columns.fit_transform(frame)
+    with sklearn.config_context(transform_output="pandas"):
+        by_config = clone(columns).fit_transform(frame)
+    for found in (by_config, columns.set_output(transform="pandas").fit_transform(frame)):
+        assert found.index.tolist() == [2, 0, 1]
+        assert_allclose(found.to_numpy(), expected, rtol=1e-6)
+
+
+def test_a_table_of_one_column_of_clips():
+    frame = pd.DataFrame({"clip": [clip[: 900 + 10 * i] for i, clip in enumerate(noise())]})
+    expected = LogMelSpectrogram().transform(frame["clip"])
+    for found, picture in zip(LogMelSpectrogram().transform(frame), expected, strict=True):
+        assert_array_equal(found, picture)
 
 
 def test_in_a_pipeline_with_plain_functions():

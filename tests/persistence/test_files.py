@@ -284,3 +284,15 @@ def test_paths_are_saved_for_every_system(tmp_path):
         structure = json.loads(archive.read("structure.json"))
     assert "PosixPath" not in json.dumps(structure)
     assert skaudio.load(tmp_path / "m").checkpoint_dir == Path("a/b")
+
+
+def test_weights_of_truth_values_can_be_left_out(clips, tmp_path):
+    X, y = clips
+    model = AudioClassifier(
+        MTSNet(n_filters=(2,)), frontend=FRONTEND, max_epochs=1, class_weight={True: 2, False: 1}
+    ).fit(X, np.asarray(y) == "high")
+    with pytest.raises(ValueError, match=r"keys of type builtins\.bool"):
+        skaudio.save(model, tmp_path / "m")
+    skaudio.save(model.set_params(class_weight=None), tmp_path / "m")
+    loaded = skaudio.load(tmp_path / "m")
+    np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))

@@ -64,7 +64,21 @@ def test_a_copy_is_shorter_and_higher_by_its_speed(speed):
     assert np.abs(copy[500:-500]).max() == pytest.approx(1, abs=1e-2)
 
 
-@pytest.mark.parametrize("kind", [list, np.array, pd.Series])
+class PolarsSeries:
+    """What a Series of polars offers, as far as it matters here."""
+
+    def __init__(self, values):
+        self.values = np.asarray(values)
+        self.dtype = "String"
+
+    def __len__(self):
+        return len(self.values)
+
+    def __array__(self, dtype=None, copy=None):
+        return self.values
+
+
+@pytest.mark.parametrize("kind", [list, np.array, pd.Series, PolarsSeries])
 def test_what_is_known_of_a_clip_is_repeated_for_its_copies(clips, kind):
     X, y = clips
     per_clip = kind(np.arange(len(X)))
