@@ -15,7 +15,7 @@ speaker::
 
     python examples/plot_07_transfer.py --data DIR
 
-Half an hour on two cores; ``--quick`` shows how it goes in two minutes, ``--full`` trains larger
+An hour on two cores; ``--quick`` shows how it goes in two minutes, ``--full`` trains larger
 networks with three seeds, for many hours.
 """
 
