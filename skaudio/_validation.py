@@ -331,7 +331,7 @@ def _as_list(X: Any) -> list[Any] | None:
     """Return the clips one by one, or None where `X` is to be read as one array."""
     X = _from_polars(X)
     if hasattr(X, "iloc") and X.ndim == 2 and X.shape[1] == 1:
-        X = X.iloc[:, 0] if X.dtypes.iloc[0].kind == "O" else X  # a clip in each cell of a column
+        X = X.iloc[:, 0]  # a column of clips; one of numbers is no list, and X is read as it is
     is_sequence = isinstance(X, (list, tuple))
     is_column = getattr(X, "ndim", 0) == 1 and getattr(X.dtype, "kind", "") == "O"
     if not is_sequence and not is_column:

@@ -20,6 +20,7 @@ __all__ = [
     "BaseAugmentation",
     "Draws",
     "choose_clips",
+    "clear_padding",
     "each_length",
     "log_uniform",
     "stack_clips",
@@ -201,14 +202,17 @@ def choose_clips(
     """
     lengths = torch.where(chosen, ours[1].to(theirs[1]), theirs[1])
     longest = int(lengths.max().clamp(min=1))
-    mask = frame_mask(lengths, longest)
     first, second = (
         functional.pad(x, (0, longest - x.shape[-1])).to(theirs[0].dtype) for x, _ in (ours, theirs)
     )
-    if first.ndim == 2:
-        mask = mask[:, 0, 0]
     shape = (-1, *[1] * (first.ndim - 1))
-    return torch.where(chosen.view(shape), first, second).masked_fill(~mask, 0), lengths
+    return clear_padding(torch.where(chosen.view(shape), first, second), lengths), lengths
+
+
+def clear_padding(x: Tensor, lengths: Tensor) -> Tensor:
+    """Return waveforms or features with zeros behind each clip."""
+    mask = frame_mask(lengths, x.shape[-1])
+    return x.masked_fill(~(mask[:, 0, 0] if x.ndim == 2 else mask), 0)
 
 
 def stack_clips(clips: list[Tensor], n_samples: int) -> Tensor:

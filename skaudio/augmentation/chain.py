@@ -14,9 +14,9 @@ from skaudio._validation import BaseComposition, Interval, check_params
 from skaudio.augmentation._base import (
     Augmentation,
     Augmented,
+    clear_padding,
     each_length,
 )
-from skaudio.layers.masking import frame_mask
 
 __all__ = ["Chain", "OneOf", "make_chain", "make_one_of"]
 
@@ -207,9 +207,7 @@ class OneOf(_Combination):
             now, ends = _put_rows(now, rows, part), ends.index_copy(0, rows, part_ends.to(ends))
         if not new:
             return now
-        now = now[..., : max(1, int(ends.max()))]
-        mask = frame_mask(ends, now.shape[-1])
-        return now.masked_fill(~(mask if now.ndim == 4 else mask[:, 0, 0]), 0), ends
+        return clear_padding(now[..., : max(1, int(ends.max()))], ends), ends
 
 
 def _put_rows(x: Tensor, rows: Tensor, part: Tensor) -> Tensor:

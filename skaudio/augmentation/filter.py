@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from skaudio._validation import Interval
-from skaudio.augmentation._base import BaseAugmentation, Draws
-from skaudio.layers.masking import frame_mask
+from skaudio.augmentation._base import BaseAugmentation, Draws, clear_padding
 from skaudio.layers.precision import at_least_float32
 
 __all__ = ["RandomFilter", "filter_smoothly"]
@@ -84,7 +83,7 @@ class RandomFilter(BaseAugmentation):
                 "RandomFilter: its frequencies are in Hz, but the sample rate of the waveforms is "
                 "not known. Pass sample_rate to apply (an estimator takes it from its frontend)."
             )
-        x = x.masked_fill(~frame_mask(lengths, x.shape[-1])[:, 0, 0], 0)
+        x = clear_padding(x, lengths)
         return filter_smoothly(x, self.max_gain_db * draws[0], sample_rate)
 
 
