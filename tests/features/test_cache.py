@@ -416,7 +416,8 @@ class TestDamage:
         os.utime(old, (0, 0))
         entry.unlink()
         assert_same(cache.transform(files), Spell().transform(files))
-        assert sorted(entry.parent.glob("*")) == sorted([fresh, entry])
+        assert [path.exists() for path in (old, fresh, entry)] == [False, True, True]
+        assert sorted(location.rglob("*.tmp")) == [fresh]
 
     def test_failed_write_leaves_nothing(self, files, location, monkeypatch):
         cache = FeatureCache(Spell(), location).fit(files)
