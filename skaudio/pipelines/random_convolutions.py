@@ -34,6 +34,12 @@ _STATISTICS = ("share", "max", "std", "excess")
 # Shares of training frames whose response is under the threshold.
 _QUANTILES = (0.25, 0.5, 0.75, 0.9)
 
+# Frames of digital silence all have the same response. Where that is the quantile, rounding would
+# decide on which side of it they fall, and the share be near 0 on one machine and near 1 on
+# another. A threshold lies higher by this, of responses whose deviation is about 1 or more: far
+# more than rounding, and too little to matter otherwise.
+_MARGIN = 1e-3
+
 # Thresholds are learned from this many training frames, of clips drawn at random. Of n independent
 # values, the share under an estimated median has a deviation of 1 / (2 sqrt(n)): 0.004 here, and
 # some times that for frames, which resemble their neighbours. More would not move a threshold
@@ -98,8 +104,8 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
     .. math:: r_p(t) = \sum_{i<h,\, j<l} k_{ij}\, x_{p h / 2 + i,\; t + (j - (l-1)/2)\, d}
 
     which is as long as the clip, whatever the kernel's length. With its threshold :math:`\theta_p`,
-    a quantile (25, 50, 75 or 90%, drawn at random) of the same response to training clips, the
-    columns are the share of frames with :math:`r_p(t) > \theta_p`, the maximum and the deviation of
+    just above a quantile (25, 50, 75 or 90%, drawn at random) of the same response to training
+    clips, the columns are the share of frames with :math:`r_p(t) > \theta_p`, the maximum and the deviation of
     :math:`r_p`, and the mean of :math:`\max(r_p(t) - \theta_p, 0)`. Kernels are drawn on a grid of
     a quarter of their height, and interpolated.
 
@@ -289,6 +295,7 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
                 thresholds = np.empty(drawn.shape, dtype=np.float32)
                 for i, quantile in enumerate(_QUANTILES):
                     thresholds[drawn == i] = np.quantile(responses[drawn == i], quantile, axis=1)
+                thresholds += _MARGIN
                 self.thresholds_.append(thresholds)
 
     def _batches(self, clips: Clips) -> Iterator[tuple[NDArray[np.int64], Tensor]]:

@@ -75,9 +75,10 @@ def test_level_and_scale_of_a_band_do_not_matter():
     )  # a share could differ by a frame, but no response lies that close to its threshold
 
 
-def test_thresholds_are_quantiles_of_training_responses():
+def test_thresholds_are_just_above_quantiles_of_training_responses():
     X = pictures(n_clips=40, lengths=(20, 35))
     model = small(n_kernels=80).fit(X)
+    model.thresholds_ = [thresholds - np.float32(1e-3) for thresholds in model.thresholds_]
     names = model.get_feature_names_out()
     is_share = np.char.endswith(names.astype(str), "share")
     lengths = [clip.shape[1] for clip in X]
@@ -85,6 +86,18 @@ def test_thresholds_are_quantiles_of_training_responses():
     nearest = np.abs(shares[:, np.newaxis] - [0.75, 0.5, 0.25, 0.1])
     assert nearest.min(axis=1).max() < 1e-3
     assert set(nearest.argmin(axis=1)) == {0, 1, 2, 3}
+
+
+def test_rounding_does_not_decide_on_which_side_of_a_threshold_silence_falls():
+    X = pictures(n_clips=20, lengths=(60,))
+    for clip in X:
+        clip[:, 20:] = -20  # in two of three frames all bands have the floor
+    model = small(n_kernels=80).fit(X)
+    rng = np.random.default_rng(1)
+    otherwise = [(clip * (1 + 1e-6 * rng.normal(size=clip.shape))).astype(np.float32) for clip in X]
+    is_share = np.char.endswith(model.get_feature_names_out().astype(str), "share")
+    shares, rounded = (model.transform(clips)[:, is_share] for clips in (X, otherwise))
+    assert np.abs(shares - rounded).max() < 0.05
 
 
 def test_kernels_are_smooth_along_bands_with_mean_0_and_norm_1():
