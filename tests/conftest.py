@@ -7,8 +7,13 @@ os.environ.setdefault("SCIPY_ARRAY_API", "1")
 import matplotlib as mpl
 import pytest
 import torch
+from hypothesis import settings
 
 mpl.use("Agg")
+
+# The same examples in each run; others are tried with --hypothesis-profile=default.
+settings.register_profile("repeatable", derandomize=True)
+settings.load_profile("repeatable")
 
 collect_ignore = ["benchmarks"]
 
