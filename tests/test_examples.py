@@ -77,6 +77,7 @@ def test_honest_search(recordings, tmp_path):
     assert 0.2 < float(ours) < 1
 
 
+@pytest.mark.slow
 def test_recognition(recordings, tmp_path):
     options = ["--data", recordings, "--corpora", "emodb", "--speakers", 2, "--whole"]
     ((corpus, _, recall, _, _),) = rows(run(tmp_path, "plot_09_recognition.py", *options))

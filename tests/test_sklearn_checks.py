@@ -6,6 +6,7 @@ has them beside its other tests.
 
 import inspect
 
+import pytest
 import torch
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import RidgeClassifier
@@ -75,21 +76,9 @@ EVERY_STATISTIC = (
     "mean_abs_diff", "mean_rise", "correlation", "p80-p20", "octave1", "octave9", "delta_std",
 )  # fmt: skip
 
-PLAIN = {
-    "block": "plain", "first_stride": None, "n_frame_features": None, "pooling": "attention",
-}  # fmt: skip
-
 ESTIMATORS = [
     AudioClassifier(max_epochs=30, batch_size=32),
     AudioRegressor(max_epochs=30, batch_size=32),
-    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30, batch_size=32),
-    AudioClassifier(
-        # Of the checks' two columns one is left: the network learns slowly, if steadily.
-        DiffResNet(0.5, MTSNet(n_filters=(16, 32), **PLAIN), input_scale="ln"),
-        max_epochs=60,
-        batch_size=32,
-    ),
-    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, batch_size=32),
     # The checks seed an estimator's own random_state, not that of one inside it.
     MultiCorpusClassifier(
         AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, batch_size=32, random_state=0)
@@ -128,6 +117,21 @@ ESTIMATORS = [
     VoiceStatistics(),
 ]
 
+PLAIN = {
+    "block": "plain", "first_stride": None, "n_frame_features": None, "pooling": "attention",
+}  # fmt: skip
+
+OTHER_NETWORKS = [
+    AudioClassifier(SeparableNet(n_filters=(16, 32)), lr=1e-2, max_epochs=30, batch_size=32),
+    AudioClassifier(
+        # Of the checks' two columns one is left: the network learns slowly, if steadily.
+        DiffResNet(0.5, MTSNet(n_filters=(16, 32), **PLAIN), input_scale="ln"),
+        max_epochs=60,
+        batch_size=32,
+    ),
+    AudioClassifier(AdapterResNet(n_filters=8), max_epochs=30, batch_size=32),
+]
+
 
 def expected_failures(estimator):
     if estimator in WITHOUT_EXEMPTION:
@@ -140,6 +144,12 @@ def test_scikit_learn_agrees(estimator, check):
     check(estimator)
 
 
+@pytest.mark.slow
+@parametrize_with_checks(OTHER_NETWORKS, expected_failed_checks=expected_failures)
+def test_scikit_learn_agrees_with_other_networks(estimator, check):
+    check(estimator)
+
+
 def test_nothing_public_is_left_out():
     public = {getattr(skaudio, name) for name in skaudio.__all__}
     classes = {item for item in public if inspect.isclass(item) and issubclass(item, BaseEstimator)}
@@ -148,4 +158,5 @@ def test_nothing_public_is_left_out():
 
 
 def test_no_instance_is_checked_twice():
-    assert len({repr(estimator) for estimator in ESTIMATORS}) == len(ESTIMATORS)
+    estimators = ESTIMATORS + OTHER_NETWORKS
+    assert len({repr(estimator) for estimator in estimators}) == len(estimators)
