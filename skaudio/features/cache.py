@@ -224,19 +224,24 @@ class FeatureCache(ClipTransformer):
 
     @available_if(lambda self: hasattr(_last(self.steps), "get_feature_names_out"))
     def get_feature_names_out(self, input_features: Any = None) -> NDArray[np.object_]:
-        """Return the names of the features, those of the last step.
+        """Return the names of the features, as the last step makes them of those before it.
 
         Parameters
         ----------
         input_features : array-like of str, optional
-            Passed to the last step.
+            Passed to the first step. One that knows no names, as a loader, leaves the next one
+            to do without.
 
         Returns
         -------
         ndarray of str
         """
         check_is_fitted(self)
-        return _last(self.steps_).get_feature_names_out(input_features)
+        names = input_features
+        for step in flatten(self.steps_):
+            known = hasattr(step, "get_feature_names_out")
+            names = step.get_feature_names_out(names) if known else None
+        return names
 
     @property
     def n_features_in_(self) -> int:

@@ -105,9 +105,9 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
 
     which is as long as the clip, whatever the kernel's length. With its threshold :math:`\theta_p`,
     just above a quantile (25, 50, 75 or 90%, drawn at random) of the same response to training
-    clips, the columns are the share of frames with :math:`r_p(t) > \theta_p`, the maximum and the deviation of
-    :math:`r_p`, and the mean of :math:`\max(r_p(t) - \theta_p, 0)`. Kernels are drawn on a grid of
-    a quarter of their height, and interpolated.
+    clips, the columns are the share of frames with :math:`r_p(t) > \theta_p`, the maximum and the
+    deviation of :math:`r_p`, and the mean of :math:`\max(r_p(t) - \theta_p, 0)`. Kernels are drawn
+    on a grid of a quarter of their height, and interpolated.
 
     The idea is that of ROCKET [1]_ for single time series, with pooled numbers as in MultiRocket
     [2]_.

@@ -156,7 +156,8 @@ class TestWhatItGives:
         for _ in ("computed", "read"):
             assert_same(cache.fit_transform(recorded), expected)
         table = cache.set_output(transform="pandas").fit_transform(recorded)
-        assert list(table.columns) == list(steps[-1].get_feature_names_out())
+        assert list(table.columns) == list(steps[1:].get_feature_names_out())
+        assert table.columns[0] == "mel_0_mean"
         cache.clear()
         with config_context(transform_output="pandas"):
             computed = clone(cache).fit_transform(recorded)
