@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from skaudio.cli.options import GroupedCommand, GroupedOption
+from skaudio.cli.options import GroupedCommand, GroupedOption, given_options
 
 __all__ = ["EVERYDAY"]
 
@@ -30,6 +30,10 @@ _CORPUS = GroupedOption(
     metavar="NAME",
     help="Corpus of the clips, for a model of several.",
 )
+
+
+# Options of "fit" that only the training of a network has.
+_OF_NETWORKS = ("network", "groups", "sample_rate", "crop", "augmentation", "epochs", "balanced")
 
 
 def _command(name: str, *options: click.Parameter) -> Any:
@@ -66,11 +70,17 @@ def _training(name: str, text: str, **attributes: Any) -> GroupedOption:
         help="Column of TABLE, such as speaker. Some of these groups are held back to tell when "
         "to stop, and which epoch is best.",
     ),
-    _training("--network", "What recognises.", type=click.Choice(list(_CLASSES)), default="mts"),
+    _training("--pipeline", "Train audio_pipeline for voices or for other sounds instead of a "
+              "network. With up to some thousand clips the first thing to try.",
+              type=click.Choice(["voice", "sound"])),
+    _training("--network", "The network to train.", type=click.Choice(list(_CLASSES)),
+              default="mts"),
     _training("--sample-rate", "Hz that files are converted to.", type=click.IntRange(1000),
               default=16000),
     _training("--crop", "Seconds of each clip to look at, drawn at random in training.",
               type=click.FloatRange(min=0, min_open=True)),
+    _training("--augmentation", "Change the clips at random in training, as suits voices or other "
+              "sounds.", type=click.Choice(["voice", "sound"])),
     _training("--epochs", "Epochs, at the most.  [default: those of 2000 steps, 10 to 150]",
               type=click.IntRange(min=1)),
     _training("--balanced", "Let all classes count the same.", is_flag=True),
@@ -87,6 +97,10 @@ def _fit(context: click.Context, **options: Any) -> None:
     from skaudio.cli import models
     from skaudio.cli.results import to_json
 
+    superfluous = [name for name in _OF_NETWORKS if name in given_options(context)]
+    if options["pipeline"] is not None and superfluous:
+        flag = f"--{superfluous[0].replace('_', '-')}"
+        raise click.UsageError(f"{flag} is for networks. Leave it out, or --pipeline.")
     told = models.fit(options, _CLASSES[options["network"]], context.obj.verbosity)
     click.echo(to_json({"model": str(options["output"]), **told}))
 

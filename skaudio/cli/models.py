@@ -22,6 +22,7 @@ from skaudio.estimators import AudioClassifier, MultiCorpusClassifier
 from skaudio.features import LogMelSpectrogram
 from skaudio.metrics import concordance_correlation
 from skaudio.persistence import describe, load, save
+from skaudio.pipelines import audio_pipeline
 
 __all__ = ["evaluate", "fit", "predict"]
 
@@ -39,10 +40,17 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
     table = read_table(path, base)
     if groups is not None:
         _check_groups(path, table, groups)
+    files, labels = find_paths(table, base), table["label"].tolist()
+    if options["pipeline"] is not None:
+        pipeline = audio_pipeline(options["pipeline"], random_state=options["seed"])
+        pipeline.set_params(loader__n_jobs=options["n_jobs"]).fit(files, labels)
+        save(pipeline.set_params(loader__n_jobs=None), options["output"])
+        return {"labels": pipeline.classes_.tolist(), "n_clips": len(files)}
     model = AudioClassifier(
         getattr(networks, network)(),
         frontend=LogMelSpectrogram(sample_rate=options["sample_rate"]),
         crop=options["crop"],
+        augmentation=options["augmentation"],
         class_weight="balanced" if options["balanced"] else None,
         max_epochs=options["epochs"],
         early_stopping=groups is not None,
@@ -51,11 +59,7 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
         random_state=options["seed"],
         verbose=bar_level(verbosity),
     )
-    model.fit(
-        find_paths(table, base),
-        table["label"].tolist(),
-        groups=None if groups is None else table[groups].tolist(),
-    )
+    model.fit(files, labels, groups=None if groups is None else table[groups].tolist())
     save(model.set_params(callbacks=None, n_jobs=None, verbose=0), options["output"])
     card = describe(options["output"])
     return {name: card[name] for name in ("labels", "n_clips", "training")}

@@ -66,15 +66,30 @@ def test_groups_are_held_back(command, tmp_path):
     line = (
         "fit {setup}/clips.csv -o {out}/m.skaudio --epochs 2 --groups speaker --network separable"
     )
-    status, output, errors = command(f"{line} --balanced --seed 5")
+    status, output, errors = command(f"{line} --balanced --augmentation sound --seed 5")
     assert status == 0, errors
     told = json.loads(output)
     assert told["n_clips"] < 18
     assert told["training"]["best"] is not None
     model = skaudio.load(tmp_path / "m.skaudio")
     assert model.class_weight == "balanced"
+    assert model.augmentation == "sound"
     assert model.random_state == 5
     assert type(model.network).__name__ == "SeparableNet"
+
+
+@pytest.mark.usefixtures("table")
+def test_a_pipeline(command, tmp_path):
+    status, output, errors = command("fit {setup}/clips.csv -o {out}/m.skaudio --pipeline sound")
+    assert status == 0, errors
+    told = json.loads(output)
+    assert (told["labels"], told["n_clips"]) == (["low-high", "low-low", "low-mid"], 18)
+    assert skaudio.load(tmp_path / "m.skaudio")["loader"].n_jobs is None
+    status, output, errors = command(
+        "evaluate {out}/m.skaudio {setup}/low/test.csv --data-path {setup}"
+    )
+    assert status == 0, errors
+    assert json.loads(output)["accuracy"] == 1
 
 
 def test_many_corpora(command, setup, tmp_path):
@@ -161,6 +176,11 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
             "evaluate {out}/two.skaudio {out}/groups.csv --data-path {setup}",
             1,
             r"two.skaudio: estimates 2 numbers for each clip, but the table's label is a single",
+        ),
+        (
+            "fit {setup}/clips.csv -o {out}/m --pipeline voice --sample-rate 8000",
+            2,
+            r"--sample-rate is for networks. Leave it out, or --pipeline",
         ),
         ("fit {setup}/clips.csv", 2, r"Missing option '-o'"),
         ("fit {setup}/low/test.csv -o {out}/m", 1, r"6 of 6 files are missing"),
