@@ -33,7 +33,7 @@ CORPORA = {
     "fsdd": ("speaker", LeaveOneGroupOut()),
     "esc10": ("fold", LeaveOneGroupOut()),
 }
-COSTS = (1e-4, 1e-3, 1e-2)
+COSTS = (1e-4, 1e-3, 1e-2, 1e-1)
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
 parser.add_argument("--data", type=Path, default=os.environ.get("SKAUDIO_DATA"))

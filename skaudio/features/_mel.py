@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -61,7 +60,7 @@ def mel_filters(transformer: Any, norm: Any, n_fft: int) -> NDArray[np.float32]:
     ValueError
         If the range of frequencies is empty or goes beyond half the sample rate.
     """
-    from librosa import filters
+    import librosa
 
     sample_rate, fmin = transformer.sample_rate, transformer.fmin
     fmax = sample_rate / 2 if transformer.fmax is None else transformer.fmax
@@ -72,12 +71,23 @@ def mel_filters(transformer: Any, norm: Any, n_fft: int) -> NDArray[np.float32]:
         )
     if fmin >= fmax:
         raise ValueError(f"fmin={fmin} Hz is not below fmax={fmax:g} Hz. Lower fmin.")
-    settings = {"n_mels": transformer.n_mels, "fmin": fmin, "fmax": fmax, "htk": transformer.htk}
-    if transformer.triangles == "mel":
-        return _mel_triangles(sample_rate, n_fft, norm=norm, **settings)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # warn_of_empty_bands says it with our parameters
-        return filters.mel(sr=sample_rate, n_fft=n_fft, norm=norm, **settings)
+    # Triangles over Hz are those of librosa.filters.mel, bit by bit. It warns of empty bands, in
+    # words that do not fit here, and Python cannot silence a warning in one thread alone.
+    lowest, highest = librosa.hz_to_mel(np.array([fmin, fmax]), htk=transformer.htk)
+    edges = np.linspace(lowest, highest, transformer.n_mels + 2)[:, np.newaxis]
+    edges_hz = librosa.mel_to_hz(edges, htk=transformer.htk)
+    bins = librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft)
+    if transformer.triangles == "mel":  # sides that are straight over mel, as in HTK
+        bins = librosa.hz_to_mel(bins, htk=transformer.htk)
+    else:
+        edges = edges_hz
+    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
+    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
+    filters = np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+    if norm == "slaney":
+        filters *= 2 / (edges_hz[2:] - edges_hz[:-2])
+        return filters
+    return librosa.util.normalize(filters, norm=norm, axis=-1)
 
 
 def warn_of_empty_bands(filters: NDArray[np.float32]) -> None:
@@ -238,23 +248,3 @@ class LogMelPlan:
                 np.power(power, self.power / 2, out=power)
             result[:, where] = self._bands_and_mean @ power
         return result[:-1], result[-1]
-
-
-def _mel_triangles(
-    sample_rate: float, n_fft: int, *, n_mels: int, fmin: float, fmax: float, htk: bool, norm: Any
-) -> NDArray[np.float32]:
-    """Compute triangles whose sides are straight over mel rather than over Hz, as in HTK."""
-    import librosa
-
-    lowest, highest = librosa.hz_to_mel(np.array([fmin, fmax]), htk=htk)
-    edges = np.linspace(lowest, highest, n_mels + 2)[:, np.newaxis]
-    bins = librosa.hz_to_mel(librosa.fft_frequencies(sr=sample_rate, n_fft=n_fft), htk=htk)
-    low, centre, high = edges[:-2], edges[1:-1], edges[2:]
-    rising, falling = (bins - low) / (centre - low), (high - bins) / (high - centre)
-    filters = np.maximum(0, np.minimum(rising, falling))
-    if norm == "slaney":
-        hz = librosa.mel_to_hz(edges, htk=htk)
-        filters *= 2 / (hz[2:] - hz[:-2])
-    else:
-        filters = librosa.util.normalize(filters, norm=norm, axis=-1)
-    return filters.astype(np.float32)

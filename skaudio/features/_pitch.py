@@ -144,8 +144,9 @@ class PitchPlan:
     def largest(self, correlation: NDArray[np.float32]) -> NDArray[np.float32]:
         """Find the largest correlation around each lag, up to halfway to the next one.
 
-        Harmonics of several kHz make peaks narrower than the distance of two lags. Read off at
-        the lags alone, a period that falls between two of them could seem lower than its double.
+        Harmonics of several kHz make peaks narrower than the distance of two lags, and almost as
+        narrow as that of two half samples. Read off at these alone, a period that falls between
+        two of them could seem lower than its double.
 
         Parameters
         ----------
@@ -160,7 +161,9 @@ class PitchPlan:
         shortest_first = self.lags[::-1]
         edges = np.sqrt(shortest_first[1:] * shortest_first[:-1])
         starts = np.concatenate([[0], np.ceil(2 * edges).astype(np.intp) - first])
-        return np.minimum(np.maximum.reduceat(correlation, starts, axis=1)[:, ::-1], 1)
+        tops = correlation.copy()
+        _, tops[:, 1:-1] = _parabola(*(correlation[:, i : i - 2 or None] for i in range(3)))
+        return np.minimum(np.maximum.reduceat(tops, starts, axis=1)[:, ::-1], 1)
 
     def refine(
         self, path: NDArray[np.intp], correlation: NDArray[np.float32]
@@ -196,12 +199,8 @@ class PitchPlan:
             np.take_along_axis(correlation, place + side, axis=1)[:, 0].astype(np.float64)
             for side in (-1, 0, 1)
         )
-        # The parabola through three points a distance of 1 apart has its top at -slope/curvature,
-        # where it is higher than the middle point by slope^2 / (-2 curvature).
-        slope, curvature = (after - before) / 2, before - 2 * top + after
-        is_peak = (top >= before) & (top >= after) & (curvature < 0)
-        shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=is_peak)
-        return (place[:, 0] + first + shift) / 2, np.minimum(top + slope * shift / 2, 1)
+        shift, peak = _parabola(before, top, after)
+        return (place[:, 0] + first + shift) / 2, np.minimum(peak, 1)
 
     @property
     def n_half_samples(self) -> int:
@@ -227,6 +226,20 @@ class PitchPlan:
     @property
     def _window_power(self) -> NDArray[np.float64]:
         return np.square(np.abs(np.fft.rfft(self.framing.window)))
+
+
+def _parabola(before: NDArray, middle: NDArray, after: NDArray) -> tuple[NDArray, NDArray]:
+    """Find the top of the parabola through three points a distance of 1 apart.
+
+    Returns its place relative to the middle point, and its height: those of the middle point
+    itself where one of the others is higher.
+    """
+    # The top lies at -slope/curvature, where it is higher than the middle point by
+    # slope^2 / (-2 curvature).
+    slope, curvature = (after - before) / 2, before - 2 * middle + after
+    is_peak = (middle >= before) & (middle >= after) & (curvature < 0)
+    shift = np.divide(-slope, curvature, out=np.zeros_like(slope), where=is_peak)
+    return shift, middle + slope * shift / 2
 
 
 @dataclass(frozen=True, eq=False)

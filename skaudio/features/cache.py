@@ -54,7 +54,7 @@ __all__ = ["FeatureCache"]
 # Part of the name of all features on disk. Raise it with every change to skaudio.audio or
 # skaudio.features that changes a number for the same file and the same parameters; otherwise
 # users would go on reading what the old code computed.
-FEATURES_VERSION = 2
+FEATURES_VERSION = 3
 
 # Computed by one call of the steps, and lost together in a crash.
 _CLIPS_PER_TASK = 16

@@ -2,6 +2,7 @@ import pickle
 import subprocess
 import sys
 import tracemalloc
+import warnings
 
 import joblib
 import librosa
@@ -200,6 +201,27 @@ def test_a_clip_shorter_than_a_frame_is_padded_behind(n_samples):
     short, whole = LogMelSpectrogram(center=False).fit_transform([clip, padded])
     assert short.shape == (N_MELS, 1)
     assert_array_equal(short, whole)
+
+
+@pytest.mark.filterwarnings("ignore:Empty filters")  # librosa's
+@pytest.mark.parametrize("norm", ["slaney", None, 1, np.inf])
+@pytest.mark.parametrize("htk", [False, True])
+@pytest.mark.parametrize("bands", [{"n_mels": 40}, {"n_mels": 128, "fmin": 50, "fmax": 7000}])
+def test_filters_have_the_bits_of_librosas(bands, htk, norm):
+    settings = {"n_fft": 512, "htk": htk, "norm": norm, **bands}
+    ours = LogMelSpectrogram(16000, **settings)._plan().filters
+    np.testing.assert_array_equal(ours, librosa.filters.mel(sr=16000, **settings))
+
+
+def test_threads_leave_the_filters_of_warnings_alone(monkeypatch):
+    def fail(*args, **kwargs):
+        raise AssertionError("Python's warnings are silenced for all threads")
+
+    spectrogram = LogMelSpectrogram(n_mels=256)
+    spectrogram._plan()  # imports librosa, which silences some while it loads
+    with monkeypatch.context() as patched:
+        patched.setattr(warnings, "catch_warnings", fail)
+        spectrogram._plan()
 
 
 def test_triangles_over_mel_against_the_plain_definition():

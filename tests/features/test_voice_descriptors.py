@@ -79,6 +79,20 @@ def test_octave_errors_of_clean_tones():
     assert errors[:, 3:-3].max() < 0.15
 
 
+@pytest.mark.parametrize("sample_rate", [16000, 22050, 44100])
+@pytest.mark.parametrize("decay", [0, 0.25, 0.5, 1])
+def test_octave_errors_of_tones_with_harmonics_up_to_8_khz(sample_rate, decay):
+    times = np.arange(sample_rate // 5) / sample_rate
+    frequencies = np.arange(80, 590, 7.3)
+    tones = []
+    for f0 in frequencies:
+        k = np.arange(1, int(0.98 * 8000 / f0) + 1)[:, np.newaxis]
+        tones.append((np.cos(2 * np.pi * k * f0 * times + 1.3 * k**2) / k**decay).sum(axis=0))
+    sequences = VoiceDescriptors(sample_rate).fit_transform([t / np.abs(t).max() for t in tones])
+    found = [np.median(sequence[0, 4:-4]) for sequence in sequences]
+    assert_allclose(found, semitones(frequencies), atol=0.2)
+
+
 def test_noise_has_no_voice():
     found = describe(noise(5 * RATE))
     assert found["voiced"].mean() < 0.01
