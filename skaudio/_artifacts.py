@@ -12,6 +12,7 @@ import types
 import weakref
 from contextlib import suppress
 from pathlib import Path
+from pickle import whichmodule  # type: ignore[attr-defined]
 from textwrap import shorten
 from typing import Any, BinaryIO, NoReturn
 
@@ -210,7 +211,11 @@ class _Hasher:
         except Exception as error:  # objects refuse to be pickled in many ways
             _refuse(value, name, error)
         if isinstance(reduced, str):  # the name of a global object
-            return _digest("global", _qualified(type(value)), reduced)
+            if getattr(sys.modules.get(whichmodule(value, reduced)), reduced, None) is not value:
+                _refuse(value, name)
+            # Without a module of its own, as numpy.add, it may be found in any that imports it.
+            module = getattr(value, "__module__", None) or ""
+            return _digest("global", _qualified(type(value)), module, reduced)
         make, args, *rest = reduced
         state, items, pairs = (*rest, None, None, None)[:3]
         parts = (make, args, state, list(items or ()), list(pairs or ()))

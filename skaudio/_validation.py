@@ -31,6 +31,7 @@ from sklearn.utils.validation import (
 )
 from sklearn.utils.validation import (
     _check_sample_weight,
+    column_or_1d,
     validate_data,
 )
 
@@ -277,7 +278,7 @@ def check_groups(groups: Any, name: str = "groups") -> NDArray[Any]:
             f"{name} has no value at {missing[0][0]}, and at {len(missing) - 1} more places, but "
             "expected a group for each clip. Fill them in, or leave the clips out."
         )
-    return np.asarray(groups)
+    return column_or_1d(groups)
 
 
 def check_seed(random_state: Any) -> int:
@@ -297,7 +298,7 @@ def _check_rates(rates: list[int | None], wanted: float, name: str) -> None:
 
 def forget_clips(estimator: Any) -> None:
     """Remove what an estimator has learned of the shape of its clips."""
-    for name in ("n_features_in_", "_clip_ndim"):
+    for name in ("n_features_in_", "feature_names_in_", "_clip_ndim"):
         if hasattr(estimator, name):
             delattr(estimator, name)
 
@@ -404,7 +405,8 @@ def _check_list(
     for i, item in enumerate(X):
         try:
             values = np.asarray(item)
-            clip = np.ascontiguousarray(values, dtype=np.float32)
+            is_number = values.dtype.kind in "fiubO"  # not text, dates, complex numbers
+            clip = np.ascontiguousarray(values, dtype=np.float32) if is_number else None
         except (TypeError, ValueError):
             clip = None
         if clip is None or values.ndim not in ndims:
@@ -431,10 +433,10 @@ def _check_bands(estimator: Any, clips: list[NDArray[np.float32]], *, reset: boo
                 f"Clip {i} has shape {clip.shape}, but clip 0 has {clips[0].shape}: all clips "
                 "need the same bands (the first axis) and may differ in frames (the last)."
             )
+    if reset:
+        forget_clips(estimator)
     _remember_axes(estimator, ndim, reset=reset)
     if ndim == 1:
-        if reset and hasattr(estimator, "n_features_in_"):
-            del estimator.n_features_in_
         return
     if reset:
         estimator.n_features_in_ = len(clips[0])
@@ -483,7 +485,7 @@ def _check_samples(clips: Clips) -> None:
 
 def _refuse_integers(values: NDArray[Any], where: str, what: str) -> None:
     """Refuse integer samples that were not scaled to [-1, 1]."""
-    dtype = values.dtype
+    dtype = values.dtype.newbyteorder("=")
     if dtype in (np.int16, np.uint8):
         scale = "32768" if dtype == np.int16 else "128 and subtract 1"
     elif what == "waveform" and dtype.kind in "iu" and _exceeds(values):

@@ -124,6 +124,11 @@ def test_others_have_other_hashes():
     assert len({hash_value(value) for value in VALUES}) == len(VALUES)
 
 
+def test_functions_of_one_name_in_two_modules_have_two_hashes():
+    assert hash_value(np.trace) != hash_value(np.linalg.trace)
+    assert hash_value(np.add) != hash_value(np.subtract)
+
+
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -245,6 +250,7 @@ def decorated():
         (local_function(), "<function local_function.<locals>.inner"),
         (make_closure(1), "<function ones"),
         (object(), "<object object"),
+        (np.frompyfunc(lambda v: v + 1, 1, 1), "<ufunc"),
         (generator(), "<generator object"),
         (functools.partial(lambda X: X), "<function <lambda>"),
         (sys, "<module 'sys'"),

@@ -22,6 +22,7 @@ from skaudio._validation import (
     check_params,
     check_paths,
     check_waveforms,
+    forget_clips,
     holds_paths,
     is_path,
     keep_index,
@@ -173,7 +174,9 @@ class AudioLoader(TransformerMixin, BaseEstimator):
             check_waveforms(self, X, reset=True)
             if self.sample_rate is None:
                 self.sample_rate_ = next(iter(remembered_rates(X)), None) or self.array_rate
-        elif self.sample_rate is None:
+            return self
+        forget_clips(self)
+        if self.sample_rate is None:
             self.sample_rate_ = self._first_rate(check_paths(X))
         return self
 

@@ -8,7 +8,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from skaudio.exceptions import AudioFormatError
+from skaudio.exceptions import AudioFormatError, SampleRateError
 
 __all__ = ["Waveform", "fix_length", "n_samples_at", "resample", "time_slice"]
 
@@ -20,9 +20,9 @@ class Waveform(np.ndarray):
 
     Loaded files are returned as such, so that a transformer set to another rate can refuse them
     instead of computing wrong frequencies. It is an ordinary :class:`numpy.ndarray` in all else.
-    Slices, copies, pickles and results of arithmetic keep the rate; every other sample, as
-    ``waveform[::2]``, does not, nor do sums over time, :func:`numpy.concatenate`, and
-    :func:`numpy.asarray`, which returns a plain array.
+    Slices, copies, pickles, results of arithmetic and samples chosen by an array keep the rate;
+    every other sample, as ``waveform[::2]``, does not, nor do sums over time,
+    :func:`numpy.concatenate`, and :func:`numpy.asarray`, which returns a plain array.
 
     Parameters
     ----------
@@ -204,20 +204,23 @@ def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDA
     Parameters
     ----------
     waveform : ndarray of shape (n_samples,)
-        Mono samples in [-1, 1].
+        Mono samples in [-1, 1]. If it remembers its rate, that has to be `from_rate`.
     from_rate, to_rate : int
         Samples per second before and after, in Hz.
 
     Returns
     -------
     ndarray of shape (n_samples_at(n_samples, from_rate, to_rate),)
-        What lies under half the lower of the two rates; `waveform` itself for equal rates.
+        What lies under half the lower of the two rates, a plain array; `waveform` itself for equal
+        rates.
 
     Raises
     ------
     AudioFormatError
         If the waveform is too short for a single sample at `to_rate`, or so large that the
-        result is not finite.
+        result is not finite, or if it has another number of axes than one.
+    SampleRateError
+        If it remembers another rate than `from_rate`.
 
     See Also
     --------
@@ -232,9 +235,19 @@ def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDA
     >>> resample(np.zeros(44100, np.float32), 44100, 16000).shape
     (16000,)
     """
+    remembered = getattr(waveform, "sample_rate", None)
+    if remembered not in (None, from_rate):
+        raise SampleRateError(
+            f"waveform was recorded or loaded at {remembered} Hz, but from_rate is {from_rate}. "
+            "Pass its own rate, or np.asarray(waveform), which forgets it."
+        )
     if from_rate == to_rate:
         return waveform
     plain = np.asarray(waveform)
+    if plain.ndim != 1:
+        raise AudioFormatError(
+            f"has shape {plain.shape}, but expected one axis of samples. Convert clip by clip."
+        )
     if n_samples_at(len(plain), from_rate, to_rate) == 0:
         raise AudioFormatError(
             f"too short, {len(plain)} samples at {from_rate} Hz are less than one at {to_rate} Hz. "

@@ -107,7 +107,8 @@ def _read_lines(path: Path) -> list[tuple[int, list[str]]]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, skipinitialspace=True, strict=True)
-            return [(reader.line_num, cells) for cells in reader if any(map(str.strip, cells))]
+            lines = [(reader.line_num, list(map(str.strip, cells))) for cells in reader]
+            return [(number, cells) for number, cells in lines if any(cells)]
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(
             f"{path}: is no CSV file in UTF-8 ({error}). Save it as CSV with commas, in UTF-8."

@@ -81,6 +81,7 @@ def load_manifest(
     """
     if isinstance(manifest, pd.DataFrame):
         name, frame, folder = "The manifest", manifest.copy(), Path()
+        _check_names(name, frame.columns)
     else:
         name, folder = os.fspath(manifest), Path(manifest).parent
         frame = _read_csv(manifest)
@@ -88,7 +89,8 @@ def load_manifest(
     folder = folder if base_dir is None else Path(base_dir)
     frame["file"] = [str(folder / file) for file in frame["file"]]
     _check_files(name, frame["file"].tolist(), folder)
-    clips = Bunch(**{str(column): frame[column].to_numpy() for column in frame})
+    clips = Bunch()
+    clips.update({str(column): frame[column].to_numpy() for column in frame})
     clips.update(
         data=np.asarray(frame["file"].tolist(), dtype=str),
         target=frame["label"].to_numpy(),
@@ -99,13 +101,32 @@ def load_manifest(
 
 
 def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
-    frame = pd.read_csv(
-        path, dtype=str, keep_default_na=False, na_values=[""], skipinitialspace=True
-    )
+    try:
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except ValueError as error:  # empty, ragged, or no text in UTF-8
+        raise ValueError(
+            f"{os.fspath(path)}: is no CSV file in UTF-8 with a header ({error}). Save it as such."
+        ) from error
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for an index
+        raise ValueError(
+            f"{os.fspath(path)}: its lines have more cells than the {frame.shape[1]} columns that "
+            "the header names. Name them all, and end no line with a comma."
+        )
+    # Blanks beside a comma belong to no label; what is then empty is missing.
+    frame.columns = frame.columns.str.strip()
+    _check_names(os.fspath(path), frame.columns)
+    frame = frame.apply(lambda column: column.str.strip())
+    frame = frame.mask(frame == "")
     for column in frame.columns.difference(["file"]):
         if frame[column].dropna().str.fullmatch(_NUMBER).all():
             frame[column] = pd.to_numeric(frame[column])
     return frame
+
+
+def _check_names(name: str, columns: pd.Index) -> None:
+    twins = columns[columns.duplicated()].tolist()
+    if twins:
+        raise ValueError(f"{name}: has several columns {twins[0]!r}. Leave one.")
 
 
 def _check_table(name: str, frame: pd.DataFrame) -> None:

@@ -140,10 +140,13 @@ class WaveformTransformer(ClipTransformer):
         ValueError
             If a parameter is out of range or does not fit the others.
         """
-        plan = self._plan()
+        self._check()
         check_waveforms(self, X, reset=True, sample_rate=self.sample_rate)
-        self._warn(plan)
         return self
+
+    def _check(self) -> None:
+        """Refuse impossible parameters, and warn of those that are probably not what was meant."""
+        self._warn(self._plan())
 
     def _transform(self, X: Any) -> Clips:
         compute = self._plan()

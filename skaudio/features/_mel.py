@@ -16,6 +16,7 @@ from skaudio.exceptions import warn
 from skaudio.features._stft import FRAMING_CONSTRAINTS, Framing, Spectra
 
 __all__ = [
+    "LEAST_POWER",
     "MEL_CONSTRAINTS",
     "Decibels",
     "LogMelPlan",
@@ -25,6 +26,9 @@ __all__ = [
     "warn_of_empty_bands",
 ]
 
+LEAST_POWER = 1e-37
+"""Smaller numbers lose their bits in float32, or are 0."""
+
 MEL_CONSTRAINTS: dict[str, list[Any]] = {
     **FRAMING_CONSTRAINTS,
     "power": [Interval(Real, 0, None, closed="neither")],
@@ -33,7 +37,7 @@ MEL_CONSTRAINTS: dict[str, list[Any]] = {
     "fmax": [Interval(Real, 0, None, closed="neither"), None],
     "htk": ["boolean"],
     "triangles": [StrOptions({"hz", "mel"})],
-    "amin": [Interval(Real, 0, None, closed="neither")],
+    "amin": [Interval(Real, LEAST_POWER, None, closed="left")],
     "top_db": [Interval(Real, 0, None, closed="left"), None],
     "n_jobs": [Integral, None],
 }

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft
 
 from skaudio._validation import Interval
-from skaudio.features._stft import Framing, Spectra
+from skaudio.features._stft import Framing, Spectra, make_window
 
 __all__ = [
     "NOISE_FLOOR",
@@ -89,7 +89,12 @@ class PitchPlan:
         if hop_length is None:
             hop_length = round(sample_rate / 100)
         return cls(
-            Framing(_window(win_length, padded_length(transformer)), hop_length, True, "constant"),
+            Framing(
+                make_window("hann", win_length, padded_length(transformer)),
+                hop_length,
+                True,
+                "constant",
+            ),
             sample_rate / np.geomspace(fmin, fmax, transformer.n_lags),
         )
 
@@ -327,11 +332,3 @@ def _win_length(transformer: Any) -> int:
     if transformer.win_length is not None:
         return transformer.win_length
     return 2 * round(transformer.sample_rate / 50)  # 40 ms, and even
-
-
-def _window(win_length: int, n_fft: int) -> NDArray[np.float64]:
-    from librosa.filters import get_window
-    from librosa.util import pad_center
-
-    window = get_window("hann", win_length, fftbins=True)
-    return pad_center(np.asarray(window, dtype=np.float64), size=n_fft)

@@ -15,7 +15,7 @@ from scipy.fft import rfft
 
 from skaudio._validation import Interval, StrOptions
 
-__all__ = ["FRAMING_CONSTRAINTS", "Framing", "PadMode", "Spectra", "frame_length"]
+__all__ = ["FRAMING_CONSTRAINTS", "Framing", "PadMode", "Spectra", "frame_length", "make_window"]
 
 PadMode = Literal["constant", "edge", "reflect", "symmetric"]
 
@@ -79,7 +79,7 @@ class Framing:
         hop_length = transformer.hop_length
         if hop_length is None:
             hop_length = max(win_length // 4, 1)
-        window = _window(transformer.window, win_length, n_fft)
+        window = make_window(transformer.window, win_length, n_fft)
         return cls(window, hop_length, transformer.center, transformer.pad_mode)
 
     @property
@@ -189,21 +189,25 @@ class Spectra:
             yield slice(start, start + count), power.T
 
 
-def _window(window: Any, win_length: int, n_fft: int) -> NDArray[np.float64]:
+def make_window(window: Any, win_length: int, n_fft: int) -> NDArray[np.float64]:
+    """Compute a window from its name, its values or a function, with zeros on both sides."""
     from librosa.filters import get_window
     from librosa.util import pad_center
 
-    if not callable(window) and not isinstance(window, (str, tuple)):
-        window = np.asarray(window, dtype=np.float64)
-        if window.shape != (win_length,):
+    values = window
+    if callable(window) or isinstance(window, (str, tuple)):
+        try:
+            values = get_window(window, win_length, fftbins=True)
+        except ValueError as error:
             raise ValueError(
-                f"window has shape {window.shape}, but expected ({win_length},), as many values "
-                "as win_length."
-            )
-    try:
-        values = get_window(window, win_length, fftbins=True)
-    except ValueError as error:
+                f"window={window!r} is not a window of scipy.signal.get_window: {error}"
+            ) from None
+    values = np.asarray(values, dtype=np.float64)
+    if values.shape != (win_length,):
         raise ValueError(
-            f"window={window!r} is not a window of scipy.signal.get_window: {error}"
-        ) from None
-    return pad_center(np.asarray(values, dtype=np.float64), size=n_fft)
+            f"window has shape {values.shape}, but expected ({win_length},), as many values as "
+            "win_length."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError("window holds NaN or infinity, but expected finite numbers.")
+    return pad_center(values, size=n_fft)

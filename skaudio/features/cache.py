@@ -16,6 +16,7 @@ import numpy as np
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
+from sklearn.pipeline import FeatureUnion
 from sklearn.utils import gen_batches, get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
@@ -199,7 +200,13 @@ class FeatureCache(ClipTransformer):
             for name, clip, rate in zip(names, waveforms, rates, strict=True)
         }
         files = {name: entry_of_waveform(folder, name) for name in clips}
-        return self._look_up(names, clips, files, stack=isinstance(waveforms, np.ndarray))
+        try:
+            return self._look_up(names, clips, files, stack=isinstance(waveforms, np.ndarray))
+        except AudioFormatError:
+            # It counts clips within a part of those that were missing. Given all of them, the
+            # steps name the clip by its place.
+            run(self.steps_, X)
+            raise
 
     def _look_up(
         self, names: list[str], clips: dict[str, Any], files: dict[str, Path | None], *, stack: bool
@@ -314,6 +321,11 @@ def _last(steps: Any) -> Any:
 
 def _check_stateless(step: Any) -> None:
     """Refuse a step whose result for a clip depends on other clips."""
+    if isinstance(step, FeatureUnion):
+        raise ValueError(
+            "FeatureCache: does not look into FeatureUnion. Put a FeatureCache of the same "
+            "location around each of its parts instead."
+        )
     # What a loader learns, the sample rate, is part of the name under which features are kept;
     # statistics learn only the number of bands.
     if get_tags(step).requires_fit and not isinstance(step, (AudioLoader, TemporalStatistics)):
@@ -358,6 +370,9 @@ def _fit_to_files(steps: Any, paths: list[str]) -> None:
     """Let steps learn the little that they may: a sample rate, a number of bands."""
     for loader in loaders(steps):
         loader.fit(paths)
+    for step in flatten(steps):
+        if isinstance(step, WaveformTransformer):
+            step._check()
     if any(isinstance(step, TemporalStatistics) for step in flatten(steps)):
         X: Any = paths[:1]
         for step in flatten(steps):

@@ -11,6 +11,7 @@ import numpy as np
 from skaudio._validation import Interval, StrOptions, check_params
 from skaudio.features._base import WaveformTransformer
 from skaudio.features._mel import (
+    LEAST_POWER,
     MEL_CONSTRAINTS,
     Decibels,
     LogMelPlan,
@@ -121,7 +122,7 @@ class LogMelSpectrogram(WaveformTransformer):
         "norm": [StrOptions({"slaney"}), Real, None],
         "log": [StrOptions({"db", "ln"}), None],
         "ref": [Interval(Real, 0, None, closed="neither"), StrOptions({"max"}), callable],
-        "eps": [Interval(Real, 0, None, closed="neither")],
+        "eps": [Interval(Real, LEAST_POWER, None, closed="left")],
         "subtract_clip_mean": ["boolean"],
     }
 

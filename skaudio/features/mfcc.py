@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from skaudio._validation import Interval, Options, StrOptions, check_params
 from skaudio.features._base import WaveformTransformer
 from skaudio.features._mel import (
+    LEAST_POWER,
     MEL_CONSTRAINTS,
     Decibels,
     LogMelPlan,
@@ -125,7 +126,7 @@ class MFCC(WaveformTransformer):
         "delta_width": [Interval(Integral, 3, None, closed="left")],
         "mel_norm": [StrOptions({"slaney"}), Real, None],
         "log": [StrOptions({"db", "ln"})],
-        "eps": [Interval(Real, 0, None, closed="neither")],
+        "eps": [Interval(Real, LEAST_POWER, None, closed="left")],
     }
 
     def __init__(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from skaudio.audio import Waveform, fix_length, resample, time_slice
-from skaudio.exceptions import AudioFormatError
+from skaudio.exceptions import AudioFormatError, SampleRateError
 
 
 @pytest.fixture(params=["one", "rows"])
@@ -182,6 +182,15 @@ def test_length_is_the_nearest(n_samples):
 def test_resample_refuses_what_leaves_no_sample(n_samples):
     with pytest.raises(AudioFormatError, match=f"too short, {n_samples} samples at 48000 Hz"):
         resample(np.ones(n_samples, dtype=np.float32), 48000, 16000)
+
+
+def test_resample_refuses_another_rate_than_the_waveforms_own_and_several_axes():
+    waveform = Waveform(np.zeros(160, dtype=np.float32), 16000)
+    assert len(resample(waveform, 16000, 8000)) == 80
+    with pytest.raises(SampleRateError, match="at 16000 Hz, but from_rate is 44100. Pass its own"):
+        resample(waveform, 44100, 8000)
+    with pytest.raises(AudioFormatError, match=r"shape \(2, 80\).* clip by clip"):
+        resample(waveform.reshape(2, 80), 16000, 8000)
 
 
 def test_resample_refuses_what_overflows():

@@ -52,10 +52,11 @@ def test_bad_tables(command, tmp_path, content, message):
         ("\ufefffile, label\r\n" + CLIPS.replace("\n", "\r\n"), None),
         ("path,emotion\n" + CLIPS, r"'path' is taken as file, 'emotion' as label"),
         (CLIPS, r"has no header; the first column is taken as file"),
+        ("file , label\n" + CLIPS.replace(",", " , ").replace("\n", " \n"), None),
         ("label,file\n" + re.sub(r"(.+),(.+)", r"\2,\1", CLIPS), None),
         ("name,x,kind\n" + CLIPS.replace(",", ",7,"), r"'name' is taken as file, 'kind' as label"),
     ],
-    ids=["plain", "with BOM", "other names", "no header", "other order", "three columns"],
+    ids=["plain", "with BOM", "blanks", "other names", "no header", "other order", "three columns"],
 )
 def test_good_tables(command, tmp_path, content, notice):
     status, errors = train_on(command, tmp_path, content)

@@ -157,6 +157,41 @@ def test_no_rows(corpus):
         load_manifest(table.head(0))
 
 
+def test_blanks_beside_commas_belong_to_nothing(corpus):
+    folder, _ = corpus
+    text = "file , label, who \nwav/a.wav , joy ,ann\nwav/b.wav, joy,  \n"
+    (folder / "blanks.csv").write_text(text)
+    clips = load_manifest(folder / "blanks.csv")
+    assert clips.data.tolist() == [str(folder / "wav" / name) for name in ("a.wav", "b.wav")]
+    assert clips.target.tolist() == ["joy", "joy"]
+    assert clips.who[0] == "ann"
+    assert pd.isna(clips.who[1])
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"bad.csv: is no CSV file in UTF-8 with a header \(No columns to parse"),
+        (b"file,label\nwav/a.wav,\xff\n", r"bad.csv: is no CSV file in UTF-8 .*can't decode"),
+        (b"file,label\nwav/a.wav,x,\n", r"bad.csv: its lines have more cells than the 2 columns"),
+        (b"file,label\nwav/a.wav,x\nwav/b.wav,x,y\n", r"bad.csv: is no CSV .*Expected 2 fields"),
+        (b"file,label,label \nwav/a.wav,x,y\n", r"bad.csv: has several columns 'label'"),
+    ],
+)
+def test_no_table(corpus, content, message):
+    folder, _ = corpus
+    (folder / "bad.csv").write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_manifest(folder / "bad.csv")
+
+
+def test_a_column_may_be_called_self(corpus):
+    folder, table = corpus
+    table["self"] = 1
+    clips = load_manifest(table, base_dir=folder)
+    np.testing.assert_array_equal(clips["self"], 1)
+
+
 def test_no_such_table(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere\.csv"):
         load_manifest(tmp_path / "nowhere.csv")

@@ -1,3 +1,4 @@
+import math
 import os
 import subprocess
 import sys
@@ -214,6 +215,26 @@ class TestWhatItGives:
         cache = FeatureCache(steps, location).fit(recorded)
         assert list(cache.get_feature_names_out()) == list(steps[-1].get_feature_names_out())
         assert not hasattr(FeatureCache(Spell(), location), "get_feature_names_out")
+
+    @pytest.mark.parametrize("on_error", ["stop", "report"])
+    def test_an_error_names_the_clip_by_its_place(self, location, on_error):
+        loader = AudioLoader(sample_rate=RATE, offset=0.1, on_error=on_error)
+        cache = FeatureCache(make_pipeline(loader, LogMelSpectrogram(sample_rate=RATE)), location)
+        clips = [np.zeros(2000 + 7 * i) for i in range(40)]
+        cache.fit_transform(clips[:30])
+        clips[37] = np.zeros(100)
+        with pytest.raises(AudioFormatError, match="^Clip 37 has 100 samples"):
+            cache.transform(clips)
+
+    def test_fit_checks_all_features(self, recorded, location):
+        def cached(**settings):
+            features = LogMelSpectrogram(sample_rate=RATE, **settings)
+            return FeatureCache(make_pipeline(AudioLoader(sample_rate=RATE), features), location)
+
+        with pytest.raises(ValueError, match="fmax=9000 Hz is above 4000 Hz"):
+            cached(fmax=9000).fit(recorded)
+        with pytest.warns(SkaudioWarning, match="of 256 mel bands are empty"):
+            cached(n_mels=256).fit(recorded)
 
     def test_order_and_repetition(self, files, location, diary):
         cache = FeatureCache(Spell(), location).fit(files)
@@ -608,6 +629,9 @@ class Count(TransformerMixin, BaseEstimator):
 
     def transform(self, X):
         time.sleep(float(os.environ["PAUSE"]))
+        known = home / "diary"
+        if known.exists() and len(known.read_text().split()) >= float(os.environ["HANG_AFTER"]):
+            time.sleep(600)
         with open(home / "diary", "a") as diary:
             diary.writelines(f"{Path(path).name}\\n" for path in X)
         return np.stack([np.fromfile(path, np.uint8, 4) for path in X])
@@ -647,11 +671,13 @@ def start(tmp_path, files):
 
     started = []
 
-    def start(code, pause=0.0):
+    def start(code, pause=0.0, hang_after=math.inf):
         script = tmp_path / "script.py"
         script.write_text(f"from counting import *\nimport sys\n{code}")
         paths = [str(tmp_path), str(Path(__file__).parents[2])]
-        environment = os.environ | {"PAUSE": str(pause), "PYTHONPATH": os.pathsep.join(paths)}
+        environment = os.environ | {
+            "PAUSE": str(pause), "HANG_AFTER": str(hang_after), "PYTHONPATH": os.pathsep.join(paths)
+        }  # fmt: skip
         command = [sys.executable, "-W", "error", str(script)]
         started.append(subprocess.Popen(command, env=environment))
         return started[-1]
@@ -690,7 +716,7 @@ class TestManyProcesses:
         assert len(found) == 40
 
     def test_a_killed_run_is_resumed(self, start, diary):
-        process = start(TRANSFORM, pause=1.0)
+        process = start(TRANSFORM, hang_after=24)
         # Tasks of 16, 16 and 8 clips in any order: from 24 on one is left, and one is complete.
         while not diary.exists() or len(diary.read_text().split()) < 24:
             assert process.poll() is None

@@ -293,9 +293,12 @@ def test_frames_left_open_are_chosen(settings, n_fft, hop_length):
         ({"norm": "area"}, "'norm' parameter"),
         ({"triangles": "bark"}, "'triangles' parameter"),
         ({"amin": 0.0}, "'amin' parameter"),
+        ({"amin": 1e-50}, "'amin' parameter"),
         ({"top_db": -1}, "'top_db' parameter"),
         ({"window": "triangel"}, "window='triangel' is not a window of scipy.signal.get_window"),
         ({"window": np.ones(5)}, r"window has shape \(5,\), but expected \(512,\)"),
+        ({"window": lambda n: np.ones((n, 1))}, r"window has shape \(512, 1\), but expected"),
+        ({"window": np.full(512, np.nan)}, "window holds NaN or infinity"),
     ],
 )
 def test_wrong_parameters(settings, message):

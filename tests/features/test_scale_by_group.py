@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.preprocessing import StandardScaler
@@ -50,6 +51,11 @@ def test_dtype_is_kept_and_the_table_too(table, dtype):
     before = table.copy()
     assert scale_by_group(table, np.arange(30) % 2).dtype == dtype
     assert_array_equal(table, before)
+
+
+def test_groups_may_be_a_table_of_one_column(table):
+    groups = pd.DataFrame({"speaker": np.arange(30) % 3})
+    assert_array_equal(scale_by_group(table, groups), scale_by_group(table, groups["speaker"]))
 
 
 def test_groups_of_another_length(table):
