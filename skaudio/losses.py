@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
@@ -80,9 +81,9 @@ class FocalLoss(nn.Module):
     def __init__(self, gamma: float = 2.0, alpha: float | Sequence[float] = 0.25) -> None:
         super().__init__()
         factor = torch.as_tensor(alpha, dtype=torch.float32)
-        if not gamma >= 0:
+        if not 0 <= gamma < math.inf:
             raise ValueError(f"FocalLoss: gamma is {gamma}, but expected a number >= 0.")
-        if factor.ndim > 1 or not (factor > 0).all():
+        if factor.ndim > 1 or not (factor > 0).all() or not factor.isfinite().all():
             raise ValueError(
                 f"FocalLoss: alpha is {alpha}, but expected a number > 0 or one per class."
             )

@@ -10,7 +10,7 @@ from sklearn import config_context
 from sklearn.metrics import make_scorer
 from sklearn.utils import check_array, check_consistent_length, column_or_1d
 
-from skaudio._validation import check_sample_weight
+from skaudio._validation import check_groups, check_sample_weight
 
 __all__ = [
     "ccc_scorer",
@@ -93,7 +93,7 @@ def uar_by_corpus(y_true: ArrayLike, y_pred: ArrayLike, corpus: ArrayLike) -> di
     Raises
     ------
     ValueError
-        If the arrays differ in length or are empty.
+        If the arrays differ in length or are empty, or the name of a corpus is missing.
 
     See Also
     --------
@@ -106,8 +106,11 @@ def uar_by_corpus(y_true: ArrayLike, y_pred: ArrayLike, corpus: ArrayLike) -> di
     >>> uar_by_corpus(["calm", "angry", "dog"], ["calm", "calm", "dog"], ["de", "de", "esc"])
     {'de': 0.5, 'esc': 1.0}
     """
-    truth, answer, names = column_or_1d(y_true), column_or_1d(y_pred), column_or_1d(corpus)
+    truth, answer = column_or_1d(y_true), column_or_1d(y_pred)
+    names = check_groups(corpus, "corpus").astype(str)
     check_consistent_length(truth, answer, names)
+    if len(names) == 0:
+        raise ValueError("y_true, y_pred and corpus are empty, but expected at least one clip.")
     return {
         str(name): unweighted_average_recall(truth[names == name], answer[names == name])
         for name in np.unique(names)

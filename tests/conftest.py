@@ -24,6 +24,11 @@ def _one_torch_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture(autouse=True)
+def _one_seed():
+    torch.manual_seed(0)
+
+
 def _folder(variable):
     folder = os.environ.get(variable)
     return Path(folder) if folder and Path(folder).is_dir() else None

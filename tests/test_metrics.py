@@ -12,6 +12,7 @@ from sklearn.model_selection import GridSearchCV, KFold, cross_validate
 from skaudio.metrics import (
     ccc_scorer,
     concordance_correlation,
+    uar_by_corpus,
     uar_scorer,
     unweighted_average_recall,
 )
@@ -50,6 +51,15 @@ def test_uar_integer_weight_equals_repetition(rng):
         unweighted_average_recall(y_true, y_pred, sample_weight=times),
         unweighted_average_recall(np.repeat(y_true, times), np.repeat(y_pred, times)),
     )
+
+
+def test_uar_by_corpus():
+    y, corpus = ["a", "b", "c", "d"], ["one", 2, 2, "one"]
+    assert uar_by_corpus(y, ["a", "c", "c", "d"], corpus) == {"2": 0.5, "one": 1.0}
+    with pytest.raises(ValueError, match="corpus has no value at 1"):
+        uar_by_corpus(y, y, ["one", None, "one", "one"])
+    with pytest.raises(ValueError, match="are empty"):
+        uar_by_corpus([], [], [])
 
 
 def test_uar_class_without_weight_is_absent():

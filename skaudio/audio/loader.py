@@ -92,7 +92,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
     -----
     Plain arrays carry no rate and are taken to be at `array_rate`. What comes out remembers its
     rate (:class:`~skaudio.audio.Waveform`), so that a transformer set to another one refuses it;
-    such waveforms that come in at another rate are converted as files are.
+    such waveforms that come in at another rate are converted as files are. Only files, whose rates
+    a user may not know, draw a warning where theirs is much lower than the wanted one.
 
     Waveforms are no table, so that they stay arrays whatever :meth:`set_output` or
     :func:`sklearn.set_config` asks for, but in a Series where paths came in one and pandas output
@@ -324,12 +325,8 @@ class AudioLoader(TransformerMixin, BaseEstimator):
         return self._gather((clip[wanted] for clip in clips), len(clips))
 
     def _rates_of(self, X: Any, n_clips: int) -> list[int | None]:
-        """List the rate of each waveform, None where it is the loader's; warn of a lower one."""
+        """List the rate of each waveform, None where it is the loader's."""
         remembered = remembered_rates(X) or [None] * n_clips
-        if self.array_rate is None:
-            return remembered
-        plain = [f"clip {i}" for i, rate in enumerate(remembered) if rate is None]
-        warn_of_upsampling(plain, [self.array_rate] * len(plain), self._rate())
         return [self.array_rate if rate is None else rate for rate in remembered]
 
     def _convert(self, clips: Clips, rates: list[int | None]) -> Clips:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from numbers import Real
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -37,5 +38,8 @@ class EpochLog(Callback):
         """Log the newest epoch."""
         values = epoch_values(net.history[-1])
         number = values.pop("epoch")
-        told = ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+        told = ", ".join(
+            f"{name} {value:.4g}" if isinstance(value, Real) else f"{name} {value}"
+            for name, value in values.items()
+        )
         logging.getLogger(self.logger).info("epoch %d: %s", number, told)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from numbers import Real
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -57,7 +58,8 @@ class TensorBoardEvents(Callback):
         values = epoch_values(net.history[-1])
         number = values.pop("epoch")
         for name, value in values.items():
-            self._writer.add_scalar(name, value, number)
+            if isinstance(value, Real):  # callbacks may record texts, too
+                self._writer.add_scalar(name, value, number)
         self._writer.flush()
 
     def on_train_end(self, net: Any, *args: Any, **kwargs: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import mean_absolute_error
 from sklearn.pipeline import Pipeline
@@ -36,6 +38,7 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
         What the card of the saved model says of its training.
     """
     path, groups = options["table"], options["groups"]
+    _check_output(options["output"])
     base = options["data_path"] or path.parent
     table = read_table(path, base)
     if groups is not None:
@@ -75,8 +78,11 @@ def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     model = _open(path, options["corpus"])
     base = options["data_path"] or options["table"].parent
     table = read_table(options["table"], base)
+    truth: Any = table["label"].tolist()
     if is_classifier(model):
         check_labels(options["table"], table, _labels(model), path)
+    else:
+        truth = _read_numbers(options["table"], table)
     found = _predict(model, find_paths(table, base)).assign(filename=table["file"])
     if "prediction_0" in found:
         raise ValueError(
@@ -88,13 +94,37 @@ def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
         written = found.assign(true_label=table["label"])
         write_text(options["predictions"], written.to_csv(index=False))
     if is_classifier(model):
-        return evaluate_labels(table["label"].tolist(), answer, _labels(model))
-    truth = pd.to_numeric(table["label"]).to_numpy(dtype=float)
+        return evaluate_labels(truth, answer, _labels(model))
     return {
         "n_clips": len(truth),
         "concordance_correlation": concordance_correlation(truth, answer),
         "mean_absolute_error": float(mean_absolute_error(truth, answer)),
     }
+
+
+def _check_output(path: Path) -> None:
+    """Find out before the training whether its result can be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise click.BadParameter(
+            f"nothing can be written to {path.parent} ({error}). Choose another folder.",
+            param_hint="-o",
+        ) from error
+
+
+def _read_numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float64]:
+    numbers = pd.to_numeric(table["label"], errors="coerce").to_numpy(dtype=float)
+    wrong = np.flatnonzero(~np.isfinite(numbers))
+    if len(wrong):
+        first = table.iloc[wrong[0]]
+        raise ValueError(
+            f"{path}: the label of {first['file']} is {first['label']!r}, and {len(wrong) - 1} "
+            "more are no numbers, but the model estimates numbers. Correct them, or leave them out."
+        )
+    return numbers
 
 
 def _check_groups(path: Path, table: pd.DataFrame, column: str) -> None:
@@ -154,6 +184,8 @@ def _predict(model: Any, files: list[str]) -> pd.DataFrame:
     answer = np.asarray(model.predict(files))
     if is_classifier(model):
         return pd.DataFrame({"filename": files, "pred_label": answer.astype(str)})
+    if answer.ndim > 1 and answer.shape[1] == 1:  # fitted on one column
+        answer = answer[:, 0]
     if answer.ndim > 1:
         columns = {f"prediction_{i}": answer[:, i] for i in range(answer.shape[1])}
         return pd.DataFrame({"filename": files, **columns})

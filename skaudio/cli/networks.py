@@ -304,9 +304,10 @@ def _check_options(network: str, options: dict, given: set[str]) -> None:
 
 
 def _check_name(flag: str, name: str) -> None:
-    if Path(name).name != name:
+    if name in ("", "..") or Path(name).name != name:
         raise click.BadParameter(
-            f"{name!r} is to name a folder, so that it cannot hold a slash.", param_hint=flag
+            f"{name!r} is to name a folder, so that it cannot be empty, dots, or hold a slash.",
+            param_hint=flag,
         )
 
 

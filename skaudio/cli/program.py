@@ -144,7 +144,7 @@ def _messages(state: _State) -> Iterator[None]:
     handler = _StandardError()
     handler.addFilter(lambda record: state.verbosity > 0 or record.name != EPOCHS)
     root = logging.getLogger("skaudio")
-    before = root.level, root.propagate
+    level, propagate = root.level, root.propagate
     root.addHandler(handler)
     root.setLevel(logging.INFO)
     root.propagate = False
@@ -154,7 +154,8 @@ def _messages(state: _State) -> Iterator[None]:
             yield
     finally:
         root.removeHandler(handler)
-        root.level, root.propagate = before
+        root.setLevel(level)  # an assignment would not reset what loggers remember of it
+        root.propagate = propagate
 
 
 def _show_warning(message: Warning | str, *args: Any, **kwargs: Any) -> None:

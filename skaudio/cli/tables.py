@@ -25,8 +25,8 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
     ----------
     path : Path
         A CSV file in UTF-8. Without columns of either name, the first column holds the files and
-        the last one the labels, which a message tells. A first line that names a file is no
-        header.
+        the last one the labels, which a message tells. A first line that names a file, or ends
+        its first cell as other files do, is no header.
     folder : Path
         Where relative paths of files start from.
 
@@ -52,7 +52,7 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
             f"{path}, line {number}: has the single column {header[0]!r}, but expected at least a "
             "file and a label, with a comma between them."
         )
-    if (folder / header[0]).is_file():
+    if _is_clip(header, lines[1:], folder):
         LOG.info("%s: has no header; the first column is taken as file, the last as label.", path)
         header = [f"column {i}" for i in range(len(header))]
     else:
@@ -76,7 +76,16 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
         table.columns = pd.Index(["file", *header[1:-1], "label"])
     _check_cells(path, [number for number, _ in lines], table)
     _check_files(path, table["file"].tolist(), folder)
-    return table[[*_COLUMNS, *table.columns.drop(_COLUMNS)]]
+    others = table.loc[:, ~table.columns.isin(_COLUMNS)]  # some may have one name
+    return pd.concat([table[_COLUMNS], others], axis=1)
+
+
+def _is_clip(cells: list[str], others: list[tuple[int, list[str]]], folder: Path) -> bool:
+    """Tell whether a first line is of a clip, even a misspelt one, and no header."""
+    if set(cells) & set(_COLUMNS):
+        return False
+    endings = {Path(line[0]).suffix.lower() for _, line in others} - {""}
+    return (folder / cells[0]).is_file() or Path(cells[0]).suffix.lower() in endings
 
 
 def find_paths(table: pd.DataFrame, folder: Path) -> list[str]:

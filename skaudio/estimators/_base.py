@@ -347,6 +347,12 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
                     f"{name} is the class {value.__name__}, but expected an object of it. Call it: "
                     f"{name}={value.__name__}()."
                 )
+        augmentation = self._augmentation
+        if augmentation is not None and not isinstance(augmentation, Augmentation):
+            raise TypeError(
+                f"augmentation is {augmentation!r}, but expected an object with `domains` and "
+                "`apply`, such as TimeMask()."
+            )
         check_mode(self.mode, self.pretrained, self.network)
         if self.frontend is not None:
             check_frontend(self.frontend)
@@ -357,7 +363,7 @@ class BaseAudioEstimator(TrainedNetMixin, CallbackSupportMixin, BaseEstimator, A
             )
         elif isinstance(self.augmentation, str):
             pass  # of a preset, what changes waveforms is not used
-        elif self._augmentation is not None and self._augmentation.domains - {"feature"}:
+        elif augmentation is not None and augmentation.domains - {"feature"}:
             raise ValueError(
                 f"augmentation={self.augmentation!r} changes waveforms, but without a frontend "
                 "the clips are features. Pass frontend=LogMelSpectrogram(...) with waveforms or "

@@ -121,7 +121,29 @@ def _split_groups(
         lost = len(np.unique(y)) - len(np.unique(y[train])) if stratify else 0
         return lost, abs(len(valid) / len(y) - fraction)
 
-    return min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=cost)
+    best = min((fold for fold in folds if len(fold[0]) and len(fold[1])), key=cost)
+    return _spare_groups(y, groups, fraction, seed) if cost(best)[0] else best
+
+
+def _spare_groups(
+    y: NDArray, groups: NDArray, fraction: float, seed: int
+) -> tuple[Indices, Indices]:
+    """Hold back groups one by one, in random order, that leave a clip of each class."""
+    _, classes = np.unique(y, return_inverse=True)
+    n_left = np.bincount(classes)
+    is_held = np.zeros(len(y), dtype=bool)
+    for group in np.random.RandomState(seed).permutation(np.unique(groups)):
+        members = groups == group
+        n_taken = np.bincount(classes[members], minlength=len(n_left))
+        if is_held.mean() < fraction and (n_taken < n_left).all():
+            n_left, is_held = n_left - n_taken, is_held | members
+    if not is_held.any():
+        raise ValueError(
+            "Cannot hold back a group for validation: each has all clips of some class, of which "
+            "none would be left to learn from. Pass X_val and y_val, other groups, or "
+            "early_stopping=False."
+        )
+    return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 
 def _class_counts(y: NDArray) -> list[int]:

@@ -133,7 +133,9 @@ class ClassTarget(Target):
         if isinstance(y, (list, tuple)):  # numpy would make text of mixed labels
             _sortable(np.array([*y, None], dtype=object)[:-1], name)
         if isinstance(getattr(y, "dtype", None), pd.api.extensions.ExtensionDtype):
-            _refuse_missing(np.asarray(y, dtype=object), name)  # numpy would make NaN of them
+            values = np.asarray(y, dtype=object)
+            _refuse_missing(values, name)  # numpy would make NaN of them,
+            y = pd.Series(values).infer_objects().to_numpy()  # and 1.0 of what is True or 1
         y = _sortable(column_or_1d(y, warn=True), name)
         assert_all_finite(y, input_name=name)
         check_classification_targets(y)

@@ -354,9 +354,10 @@ class MultiCorpusClassifier(
         model = clone(self.estimator_).set_params(mode="adapters")
         pretrained = Pretrained(self.architecture_, self.net_.targets, self.net_.module_.network)
         clips, column = split_names(X, None)
-        if column is not None and set(check_names(column, len(column))) != {str(corpus)}:
+        found = set() if column is None else set(check_names(column, len(column)).tolist())
+        if found - {str(corpus)}:
             raise ValueError(
-                f"X has clips of {np.unique(column).tolist()} in its column 'corpus', but "
+                f"X has clips of {sorted(found)} in its column 'corpus', but "
                 f"add_corpus learns {str(corpus)!r}. Pass the clips of that corpus alone."
             )
         source = self._check_clips(model, clips, reset=False)

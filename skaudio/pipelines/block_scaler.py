@@ -88,9 +88,8 @@ class BlockScaler(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         for columns in gen_batches(X.shape[1], _COLUMNS_AT_A_TIME):
             part = X[:, columns].astype(np.float64)
             self.mean_[columns], self.scale_[columns] = part.mean(axis=0), part.std(axis=0)
-        # Equal values of float32 have a mean that differs from them by rounding.
-        is_constant = self.scale_ <= 10 * np.finfo(np.float64).eps * np.abs(self.mean_)
-        self.scale_[is_constant] = 1.0
+        # The sum of equal values of float32 is exact in float64, and so their deviation is 0.
+        self.scale_[self.scale_ == 0] = 1.0
         return self
 
     def transform(self, X: Any) -> NDArray[np.float32]:

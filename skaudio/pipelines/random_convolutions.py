@@ -270,7 +270,8 @@ class RandomConvolutions(TransformerMixin, BaseEstimator):
                 "shape. Choose lengths from 3 on, or heights from 8 on for features of as many "
                 "bands."
             )
-        banks = list(product(heights, self.lengths, self.dilations))
+        sizes = heights, dict.fromkeys(self.lengths), dict.fromkeys(self.dilations)
+        banks = list(product(*sizes))
         self.kernels_, self.dilations_ = [], []
         for bank, (height, length, dilation) in enumerate(banks):
             # The first banks take what is left over by an even division; empty ones are left out.

@@ -328,7 +328,7 @@ class SpeedCopies(MetaEstimatorMixin, BaseEstimator):
 def _at_speed(clip: NDArray[np.float32], speed: Fraction) -> NDArray[np.float32]:
     # Taken as samples at a rate of `numerator`, converted to `denominator` and then played at the
     # rate of the clip, a clip passes in 1 / speed of its time.
-    copy = resample(clip, speed.numerator, speed.denominator)
+    copy = resample(np.asarray(clip), speed.numerator, speed.denominator)
     return Waveform(copy, clip.sample_rate) if isinstance(clip, Waveform) else copy
 
 

@@ -6,6 +6,7 @@ import sys
 
 import pandas as pd
 import pytest
+from skorch.callbacks import Callback
 
 import skaudio
 from skaudio import AudioClassifier
@@ -19,10 +20,10 @@ def tones():
     return make_tones(12, duration=0.05, random_state=0)
 
 
-def fit(callback, tones, max_epochs=2, **settings):
+def fit(callback, tones, max_epochs=2, further=(), **settings):
     model = AudioClassifier(
-        MTSNet(n_filters=(2,)), callbacks=[callback], max_epochs=max_epochs, random_state=0,
-        **settings,
+        MTSNet(n_filters=(2,)), callbacks=[callback, *further], max_epochs=max_epochs,
+        random_state=0, **settings,
     )  # fmt: skip
     return model.fit(*tones, X_val=tones[0], y_val=tones[1])
 
@@ -60,6 +61,22 @@ def test_a_line_per_epoch(tones, caplog):
     first, second = caplog.messages
     assert first.startswith("epoch 1: ")
     assert f"valid_score {model.history_['valid_score'][2]:.4g}" in second
+
+
+class Note(Callback):
+    """Records a text."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.history.record("note", "all is well")
+
+
+def test_a_callback_may_record_texts(tmp_path, tones, caplog):
+    with caplog.at_level(logging.INFO, logger="mine"):
+        fit(
+            Note(), tones, max_epochs=1, further=[EpochLog("mine"), HistoryFile(tmp_path / "m.csv")]
+        )
+    assert "note all is well" in caplog.messages[0]
+    assert pd.read_csv(tmp_path / "m.csv")["note"].tolist() == ["all is well"]
 
 
 def test_events(tmp_path, tones):

@@ -136,6 +136,12 @@ def test_pipelines_and_numbers(command, setup, tmp_path, table):
     assert json.loads(output)["mean_absolute_error"] == pytest.approx(error, rel=1e-5)
     assert pd.read_csv(tmp_path / "p.csv")["prediction"].tolist() == pytest.approx(expected)
 
+    regressor.fit(paths, np.arange(18.0)[:, np.newaxis])
+    skaudio.save(regressor, tmp_path / "column.skaudio")
+    status, output, errors = command(f"predict {{out}}/column.skaudio {paths[0]}")
+    assert status == 0, errors
+    assert output.splitlines()[0] == "filename,prediction"
+
 
 def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
     paths = [str(setup / file) for file in table["file"]]
@@ -173,6 +179,11 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
             r"has the single one 'x', .* Leave --groups out",
         ),
         (
+            "evaluate {out}/two.skaudio {out}/t.csv --data-path {setup} --predictions {out}/p.csv",
+            1,
+            r"t.csv: the label of low/1.wav is 'b', and 0 more are no numbers",
+        ),
+        (
             "evaluate {out}/two.skaudio {out}/groups.csv --data-path {setup}",
             1,
             r"two.skaudio: estimates 2 numbers for each clip, but the table's label is a single",
@@ -181,6 +192,11 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
             "fit {setup}/clips.csv -o {out}/m --pipeline voice --sample-rate 8000",
             2,
             r"--sample-rate is for networks. Leave it out, or --pipeline",
+        ),
+        (
+            "fit {setup}/clips.csv -o {setup}/clips.csv/m",
+            2,
+            r"nothing can be written to .*clips.csv",
         ),
         ("fit {setup}/clips.csv", 2, r"Missing option '-o'"),
         ("fit {setup}/low/test.csv -o {out}/m", 1, r"6 of 6 files are missing"),
@@ -205,7 +221,9 @@ def test_mistakes(command, setup, tmp_path, line, status, message):
         make_pipeline(*pipeline[:-1], Ridge()).fit(paths, np.ones((2, 2))), tmp_path / "two.skaudio"
     )
     lines = [f"low/{i}.wav,{i},{'' if i < 5 else 'x'},x" for i in range(6)]
+    (tmp_path / "t.csv").write_text("file,label\nlow/0.wav,1\nlow/1.wav,b\n")
     (tmp_path / "groups.csv").write_text("\n".join(["file,label,empty,one", *lines]) + "\n")
     found, output, errors = command(line)
     assert (found, output) == (status, "")
     assert re.search(message, re.sub(r"\s+", " ", errors))
+    assert not (tmp_path / "p.csv").exists()

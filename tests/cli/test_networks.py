@@ -256,6 +256,7 @@ def test_a_run_that_was_interrupted_after_its_training_does_not_train_again(comm
         ("cnn single-task {low} -nf 2 -e 1", 1, r"lengths vary.*-c \(FCNAttention.* -w cuts"),
         ("cnn single-task {low} -nf 2 -e 1 -w 0.2", 1, r"at least 57 bands and 57 frames"),
         ("cnn single-task {low} -t a/b", 2, r"-t: 'a/b' is to name a folder"),
+        ("cnn single-task {low} -t ..", 2, r"-t: '..' is to name a folder"),
         ("cnn single-task {low} -lr 0", 2, r"'-lr'.*0.* is not in the range"),
         ("cnn multi-task {many} -t low gone", 2, r"gone has no train.csv, .* are: low, odd\."),
         ("cnn multi-task {many} -t low low", 2, r"a corpus is named twice"),

@@ -1,5 +1,6 @@
 """The program as a process: help, lazy imports, completion, exit status."""
 
+import logging
 import os
 import re
 import subprocess
@@ -8,6 +9,7 @@ import sys
 import pytest
 
 import skaudio
+from skaudio.cli import main
 
 
 def run(*arguments, **variables):
@@ -103,6 +105,13 @@ def test_a_failure(tmp_path):
     assert errors.startswith("Error: ")
     assert "empty.wav" in errors
     assert "torch" not in modules
+
+
+def test_logging_is_left_as_it_was(tmp_path):
+    logger = logging.getLogger("skaudio.epochs")
+    before = logger.isEnabledFor(logging.INFO)
+    assert main(["info", str(tmp_path / "nothing.wav")]) == 2
+    assert logger.isEnabledFor(logging.INFO) == before
 
 
 def test_a_traceback_on_request(tmp_path):

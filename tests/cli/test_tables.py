@@ -29,6 +29,7 @@ def train_on(command, tmp_path, content):
         ("file,label\nlow/0.wav,\n", r"t.csv, line 2: has no label, and 0 more lines"),
         ("file,label\n\nlow/0.wav,a\n,b\n,c\n", r"t.csv, line 4: has no file, and 1 more"),
         ("file,emotion\nlow/0.wav,a\n", r"t.csv: has a column file, but none .* label: .* emotion"),
+        ("low/00.wav,a\nlow/1.wav,b\nlow/2.wav,a\n", r"1 of 3 files are missing: low/00.wav"),
         ("label,path\na,low/0.wav\n", r"t.csv: has a column label, but none .* called file"),
         ("file,label,label\nlow/0.wav,a,b\n", r"t.csv: has several columns 'label'"),
         (b"file,label\nlow/0.wav,\xff\n", r"t.csv: is no CSV file in UTF-8"),
@@ -51,12 +52,22 @@ def test_bad_tables(command, tmp_path, content, message):
         ("file,label\n" + CLIPS, None),
         ("\ufefffile, label\r\n" + CLIPS.replace("\n", "\r\n"), None),
         ("path,emotion\n" + CLIPS, r"'path' is taken as file, 'emotion' as label"),
+        ("file,label,x,x\n" + CLIPS.replace("\n", ",7,7\n"), None),
         (CLIPS, r"has no header; the first column is taken as file"),
         ("file , label\n" + CLIPS.replace(",", " , ").replace("\n", " \n"), None),
         ("label,file\n" + re.sub(r"(.+),(.+)", r"\2,\1", CLIPS), None),
         ("name,x,kind\n" + CLIPS.replace(",", ",7,"), r"'name' is taken as file, 'kind' as label"),
     ],
-    ids=["plain", "with BOM", "blanks", "other names", "no header", "other order", "three columns"],
+    ids=[
+        "plain",
+        "with BOM",
+        "blanks",
+        "other names",
+        "columns of one name",
+        "no header",
+        "other order",
+        "three columns",
+    ],
 )
 def test_good_tables(command, tmp_path, content, notice):
     status, errors = train_on(command, tmp_path, content)

@@ -268,6 +268,15 @@ def test_paths_beside_arrays(tiny, tones, files):
         classifier(tiny, log_mel()).fit([files[0], *tones.data[1:]], tones.target)
 
 
+def test_an_augmentation_without_domains(tiny, features):
+    class Half:
+        def apply(self, x, generator, **settings):
+            return x / 2
+
+    with pytest.raises(TypeError, match="augmentation is .*Half.* an object with `domains` and"):
+        AudioClassifier(tiny, augmentation=Half()).fit(*features)
+
+
 def test_waveform_augmentation_without_waveforms(tiny, features):
     with pytest.raises(ValueError, match="changes waveforms, but without a frontend"):
         classifier(tiny, augmentation=AdditiveNoise()).fit(*features)

@@ -32,10 +32,20 @@ def random_corpus(seed):
     return y, names[groups] if rng.random() < 0.5 else groups, float(rng.uniform(0.02, 0.6))
 
 
+def each_group_is_needed(y, groups):
+    """Whether every group has all clips of some class; a class of one clip each needs no care."""
+    others = [set(y[groups == group]) - set(y[groups != group]) for group in np.unique(groups)]
+    return all(others) and max(np.unique(y, return_counts=True)[1]) > 1
+
+
 @pytest.mark.parametrize("stratify", [True, False])
 @pytest.mark.parametrize("seed", range(200))
 def test_no_group_is_on_both_sides(seed, stratify):
     y, groups, fraction = random_corpus(seed)
+    if stratify and each_group_is_needed(y, groups):
+        with pytest.raises(ValueError, match="each has all clips of some class"):
+            split_indices(y, groups, fraction, seed, stratify=True)
+        return
     train, valid = split_indices(y, groups, fraction, seed, stratify=stratify)
     assert not set(groups[train]) & set(groups[valid])
     # Every clip is on one side, and neither side is empty.
@@ -47,7 +57,8 @@ def test_no_group_is_on_both_sides(seed, stratify):
 @pytest.mark.parametrize("seed", range(20))
 def test_same_seed_same_split(seed):
     y, groups, fraction = random_corpus(seed)
-    once, again = (split_indices(y, groups, fraction, seed, stratify=True) for _ in range(2))
+    stratify = not each_group_is_needed(y, groups)
+    once, again = (split_indices(y, groups, fraction, seed, stratify=stratify) for _ in range(2))
     for part, same in zip(once, again, strict=True):
         np.testing.assert_array_equal(part, same)
 
@@ -114,6 +125,15 @@ def test_whole_groups_come_close_to_the_fraction_and_leave_all_classes(seed):
     assert set(y[train]) == {0, 1, 2}
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_groups_that_a_class_needs_are_kept(seed):
+    groups = np.repeat(np.arange(8), 5)
+    y = np.where(groups < 6, groups, np.arange(40) % 6)  # classes 0 to 5 of a group each, and two
+    train, valid = split_indices(y, groups, 0.4, seed, stratify=True)
+    assert set(y[train]) == set(range(6))
+    assert len(valid)
+
+
 @pytest.mark.parametrize("n_groups", [2, 3])
 def test_few_groups_suffice(n_groups):
     groups = np.arange(30) % n_groups
@@ -133,6 +153,7 @@ def test_shares_of_classes_are_kept():
     [
         (np.arange(3), None, "Cannot hold back 1 of 3 clips"),
         (np.zeros(10, int), np.zeros(10), "all clips belong to one group"),
+        (np.repeat([0, 1], 5), np.repeat([0, 1], 5), "each has all clips of some class"),
     ],
 )
 def test_too_little_to_split(y, groups, message):

@@ -109,6 +109,13 @@ def test_kernels_are_smooth_along_bands_with_mean_0_and_norm_1():
         assert step < 0.2 * np.square(kernels).mean()  # 2 for independent values
 
 
+def test_a_size_given_twice_counts_once():
+    X = pictures()
+    twice = small(lengths=(5, 9, 5), dilations=[3, 1, 3]).fit(X)
+    assert len(set(twice.get_feature_names_out())) == len(twice.get_feature_names_out())
+    assert len(twice.kernels_) == 8
+
+
 def test_the_seed_decides_all():
     X = pictures()
     first = small().fit_transform(X)
