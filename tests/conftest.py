@@ -10,6 +10,7 @@ import torch
 from hypothesis import settings
 
 mpl.use("Agg")
+torch.manual_seed(0)  # for what is drawn before the first test
 
 # The same examples in each run; others are tried with --hypothesis-profile=default.
 settings.register_profile("repeatable", derandomize=True)
@@ -26,6 +27,7 @@ def _one_torch_thread():
 
 @pytest.fixture(autouse=True)
 def _one_seed():
+    # A test must not hang on what those before it drew.
     torch.manual_seed(0)
 
 
