@@ -211,9 +211,9 @@ class _Hasher:
         except Exception as error:  # objects refuse to be pickled in many ways
             _refuse(value, name, error)
         if isinstance(reduced, str):  # the name of a global object
-            if getattr(sys.modules.get(whichmodule(value, reduced)), reduced, None) is not value:
+            if _look_up(whichmodule(value, reduced), reduced) is not value:
                 _refuse(value, name)
-            # Without a module of its own, as numpy.add, it may be found in any that imports it.
+            # One that knows no module, as scipy.special.expit, is found in any that imports it.
             module = getattr(value, "__module__", None) or ""
             return _digest("global", _qualified(type(value)), module, reduced)
         make, args, *rest = reduced
@@ -244,10 +244,15 @@ def _is_builtin_function(value: Any) -> bool:
 
 
 def _is_importable(value: Any) -> bool:
-    found: Any = sys.modules.get(value.__module__)
-    for part in value.__qualname__.split("."):
+    return _look_up(value.__module__, value.__qualname__) is value
+
+
+def _look_up(module: str, path: str) -> Any:
+    """Find what a module holds under a name with dots; None if there is none."""
+    found: Any = sys.modules.get(module)
+    for part in path.split("."):
         found = getattr(found, part, None)
-    return found is value
+    return found
 
 
 def _refuse(value: Any, name: str, cause: Exception | None = None) -> NoReturn:

@@ -31,7 +31,6 @@ from sklearn.utils.validation import (
 )
 from sklearn.utils.validation import (
     _check_sample_weight,
-    column_or_1d,
     validate_data,
 )
 
@@ -278,7 +277,14 @@ def check_groups(groups: Any, name: str = "groups") -> NDArray[Any]:
             f"{name} has no value at {missing[0][0]}, and at {len(missing) - 1} more places, but "
             "expected a group for each clip. Fill them in, or leave the clips out."
         )
-    return column_or_1d(groups)
+    groups = np.asarray(groups)
+    if groups.shape[1:] == (1,):  # a table of one column
+        groups = groups[:, 0]
+    if groups.ndim != 1:
+        raise ValueError(
+            f"{name} has the shape {groups.shape}, but expected one group for each clip."
+        )
+    return groups
 
 
 def check_seed(random_state: Any) -> int:
@@ -359,6 +365,8 @@ def _check_array(
             f"{type(estimator).__name__} expected {_wanted(what, ndims)}. Reshape your data: "
             "pass [X]."
         )
+    if values.dtype.kind != "c":  # of which scikit-learn has a message of its own
+        _refuse_kinds(values, "X")
     _refuse_integers(values, "X", what)
     if not reset and getattr(X, "ndim", 0) - 1 in ndims:
         _remember_axes(estimator, X.ndim - 1, reset=False)
@@ -405,8 +413,11 @@ def _check_list(
     for i, item in enumerate(X):
         try:
             values = np.asarray(item)
-            is_number = values.dtype.kind in "fiubO"  # not text, dates, complex numbers
-            clip = np.ascontiguousarray(values, dtype=np.float32) if is_number else None
+            if hasattr(item, "dtype"):
+                _refuse_kinds(values, f"Clip {i}")
+            clip = np.ascontiguousarray(values, dtype=np.float32)
+        except AudioFormatError:
+            raise
         except (TypeError, ValueError):
             clip = None
         if clip is None or values.ndim not in ndims:
@@ -481,6 +492,14 @@ def _check_samples(clips: Clips) -> None:
                 f"Clip {i} holds samples up to {peak:.4g}, but expected waveforms in [-1, 1]. "
                 "Divide by the largest value that the format can hold, or leave the clip out."
             )
+
+
+def _refuse_kinds(values: NDArray[Any], where: str) -> None:
+    """Refuse complex numbers, text, dates and records, of which some would pass for numbers."""
+    if values.dtype.kind not in "fiubO":
+        raise AudioFormatError(
+            f"{where} holds values of type {values.dtype}, but expected real numbers."
+        )
 
 
 def _refuse_integers(values: NDArray[Any], where: str, what: str) -> None:

@@ -82,10 +82,10 @@ class FocalLoss(nn.Module):
         super().__init__()
         factor = torch.as_tensor(alpha, dtype=torch.float32)
         if not 0 <= gamma < math.inf:
-            raise ValueError(f"FocalLoss: gamma is {gamma}, but expected a number >= 0.")
+            raise ValueError(f"FocalLoss: gamma is {gamma}, but expected a finite number >= 0.")
         if factor.ndim > 1 or not (factor > 0).all() or not factor.isfinite().all():
             raise ValueError(
-                f"FocalLoss: alpha is {alpha}, but expected a number > 0 or one per class."
+                f"FocalLoss: alpha is {alpha}, but expected a finite number > 0 or one per class."
             )
         self.gamma = gamma
         self.register_buffer("alpha", factor, persistent=False)

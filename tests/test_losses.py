@@ -274,11 +274,11 @@ def test_ordinal_golden(golden):
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"gamma": -1}, "gamma is -1, but expected a number >= 0"),
+        ({"gamma": -1}, "gamma is -1, but expected a finite number >= 0"),
         ({"gamma": math.nan}, "gamma is nan"),
         ({"gamma": math.inf}, "gamma is inf"),
         ({"alpha": math.inf}, "alpha is inf"),
-        ({"alpha": 0}, "alpha is 0, but expected a number > 0 or one per class"),
+        ({"alpha": 0}, "alpha is 0, but expected a finite number > 0 or one per class"),
         ({"alpha": (0.5, -0.5)}, "alpha is .*, but expected"),
         ({"alpha": [[0.5]]}, "alpha is .*, but expected"),
     ],

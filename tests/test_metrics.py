@@ -1,6 +1,7 @@
 import pickle
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn import config_context
@@ -56,6 +57,8 @@ def test_uar_integer_weight_equals_repetition(rng):
 def test_uar_by_corpus():
     y, corpus = ["a", "b", "c", "d"], ["one", 2, 2, "one"]
     assert uar_by_corpus(y, ["a", "c", "c", "d"], corpus) == {"2": 0.5, "one": 1.0}
+    numbers = pd.Series([1, 2, 2, 1], dtype="Int64")
+    assert uar_by_corpus(y, y, numbers) == {"1": 1.0, "2": 1.0}
     with pytest.raises(ValueError, match="corpus has no value at 1"):
         uar_by_corpus(y, y, ["one", None, "one", "one"])
     with pytest.raises(ValueError, match="are empty"):

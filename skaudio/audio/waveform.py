@@ -241,13 +241,13 @@ def resample(waveform: NDArray[np.float32], from_rate: int, to_rate: int) -> NDA
             f"waveform was recorded or loaded at {remembered} Hz, but from_rate is {from_rate}. "
             "Pass its own rate, or np.asarray(waveform), which forgets it."
         )
-    if from_rate == to_rate:
-        return waveform
     plain = np.asarray(waveform)
     if plain.ndim != 1:
         raise AudioFormatError(
             f"has shape {plain.shape}, but expected one axis of samples. Convert clip by clip."
         )
+    if from_rate == to_rate:
+        return waveform
     if n_samples_at(len(plain), from_rate, to_rate) == 0:
         raise AudioFormatError(
             f"too short, {len(plain)} samples at {from_rate} Hz are less than one at {to_rate} Hz. "

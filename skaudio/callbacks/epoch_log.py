@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from numbers import Real
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -39,7 +38,7 @@ class EpochLog(Callback):
         values = epoch_values(net.history[-1])
         number = values.pop("epoch")
         told = ", ".join(
-            f"{name} {value:.4g}" if isinstance(value, Real) else f"{name} {value}"
+            f"{name} {value}" if isinstance(value, str) else f"{name} {value:.4g}"
             for name, value in values.items()
         )
         logging.getLogger(self.logger).info("epoch %d: %s", number, told)

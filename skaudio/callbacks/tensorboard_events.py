@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from numbers import Real
 from typing import Any
 
 from skorch.callbacks import Callback
@@ -58,7 +57,7 @@ class TensorBoardEvents(Callback):
         values = epoch_values(net.history[-1])
         number = values.pop("epoch")
         for name, value in values.items():
-            if isinstance(value, Real):  # callbacks may record texts, too
+            if not isinstance(value, str):  # callbacks may record texts, too
                 self._writer.add_scalar(name, value, number)
         self._writer.flush()
 

@@ -101,6 +101,7 @@ def _fit(context: click.Context, **options: Any) -> None:
     if options["pipeline"] is not None and superfluous:
         flag = f"--{superfluous[0].replace('_', '-')}"
         raise click.UsageError(f"{flag} is for networks. Leave it out, or --pipeline.")
+    context.obj.words = {"early_stopping": "--groups", "max_epochs": "--epochs"}
     told = models.fit(options, _CLASSES[options["network"]], context.obj.verbosity)
     click.echo(to_json({"model": str(options["output"]), **told}))
 

@@ -35,15 +35,17 @@ def fit(options: Mapping[str, Any], network: str, verbosity: int) -> dict[str, A
     Returns
     -------
     dict
-        What the card of the saved model says of its training.
+        Labels and number of clips, and of a network what its card says of the training.
     """
     path, groups = options["table"], options["groups"]
-    _check_output(options["output"])
     base = options["data_path"] or path.parent
     table = read_table(path, base)
     if groups is not None:
         _check_groups(path, table, groups)
     files, labels = find_paths(table, base), table["label"].tolist()
+    if len(set(labels)) < 2:
+        raise ValueError(f"{path}: has the single label {labels[0]!r}, but expected several.")
+    _check_output(options["output"])
     if options["pipeline"] is not None:
         pipeline = audio_pipeline(options["pipeline"], random_state=options["seed"])
         pipeline.set_params(loader__n_jobs=options["n_jobs"]).fit(files, labels)
@@ -121,8 +123,9 @@ def _read_numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float64]:
     if len(wrong):
         first = table.iloc[wrong[0]]
         raise ValueError(
-            f"{path}: the label of {first['file']} is {first['label']!r}, and {len(wrong) - 1} "
-            "more are no numbers, but the model estimates numbers. Correct them, or leave them out."
+            f"{path}: {len(wrong)} of {len(table)} labels are no finite numbers, which the model "
+            f"estimates; the first is {first['label']!r}, of {first['file']}. Correct them, or "
+            "leave the lines out."
         )
     return numbers
 

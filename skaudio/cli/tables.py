@@ -82,8 +82,6 @@ def read_table(path: Path, folder: Path) -> pd.DataFrame:
 
 def _is_clip(cells: list[str], others: list[tuple[int, list[str]]], folder: Path) -> bool:
     """Tell whether a first line is of a clip, even a misspelt one, and no header."""
-    if set(cells) & set(_COLUMNS):
-        return False
     endings = {Path(line[0]).suffix.lower() for _, line in others} - {""}
     return (folder / cells[0]).is_file() or Path(cells[0]).suffix.lower() in endings
 

@@ -102,20 +102,20 @@ def load_manifest(
 
 def _read_csv(path: str | os.PathLike[str]) -> pd.DataFrame:
     try:
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+        # The header as a first row, since pandas renames columns of one name.
+        frame = pd.read_csv(
+            path, header=None, dtype=str, keep_default_na=False, skipinitialspace=True,
+            encoding="utf-8-sig",
+        )  # fmt: skip
     except ValueError as error:  # empty, ragged, or no text in UTF-8
         raise ValueError(
             f"{os.fspath(path)}: is no CSV file in UTF-8 with a header ({error}). Save it as such."
         ) from error
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for an index
-        raise ValueError(
-            f"{os.fspath(path)}: its lines have more cells than the {frame.shape[1]} columns that "
-            "the header names. Name them all, and end no line with a comma."
-        )
     # Blanks beside a comma belong to no label; what is then empty is missing.
-    frame.columns = frame.columns.str.strip()
-    _check_names(os.fspath(path), frame.columns)
     frame = frame.apply(lambda column: column.str.strip())
+    names = [name or f"column {i}" for i, name in enumerate(frame.iloc[0])]
+    frame = frame[1:].set_axis(names, axis=1).reset_index(drop=True)
+    _check_names(os.fspath(path), frame.columns)
     frame = frame.mask(frame == "")
     for column in frame.columns.difference(["file"]):
         if frame[column].dropna().str.fullmatch(_NUMBER).all():

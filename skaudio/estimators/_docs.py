@@ -66,8 +66,10 @@ _TRAINING = """\
         at random, so that a speaker may stand on both sides and validation scores are too high.
     validation_fraction : float, default=0.1
         Share of clips to hold back; with `groups` that of the one among k equal folds of whole
-        groups that comes closest, so that it is a half at most. What is learned of `y` before the
-        training (balanced weights, mean and deviation of numbers) is learned of all clips.
+        groups that comes closest, so that it is a half at most. Where each of these has all clips
+        of some class, groups are held back one by one that leave it some. What is learned of `y`
+        before the training (balanced weights, mean and deviation of numbers) is learned of all
+        clips.
     monitor : {"valid_loss", "valid_score"}, default="valid_loss"
         What tells the best epoch. The score is the unweighted average recall or the concordance
         correlation, and knows no weights; ``"staged"`` goes by it in any case.

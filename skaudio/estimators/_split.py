@@ -32,7 +32,8 @@ def split_dataset(
         Its groups stay on one side each. Its target holds class numbers if `stratify`.
     fraction : float
         Share of clips wanted for validation, in (0, 1). With groups it is that of the fold which
-        comes closest, among ``round(1 / fraction)`` folds of whole groups, two at least.
+        comes closest, among ``round(1 / fraction)`` folds of whole groups, two at least; where
+        each of them has all clips of some class, that of groups that can be spared one by one.
     seed : int
     stratify : bool
         Keep the shares of the classes.
@@ -128,21 +129,25 @@ def _split_groups(
 def _spare_groups(
     y: NDArray, groups: NDArray, fraction: float, seed: int
 ) -> tuple[Indices, Indices]:
-    """Hold back groups one by one, in random order, that leave a clip of each class."""
+    """Hold back groups one by one that leave a clip of each class, up to the wanted share."""
     _, classes = np.unique(y, return_inverse=True)
+    names, group_of_clip, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     n_left = np.bincount(classes)
-    is_held = np.zeros(len(y), dtype=bool)
-    for group in np.random.RandomState(seed).permutation(np.unique(groups)):
-        members = groups == group
-        n_taken = np.bincount(classes[members], minlength=len(n_left))
-        if is_held.mean() < fraction and (n_taken < n_left).all():
-            n_left, is_held = n_left - n_taken, is_held | members
-    if not is_held.any():
+    n_clips = np.zeros((len(names), len(n_left)), dtype=int)  # of each group and class
+    np.add.at(n_clips, (group_of_clip, classes), 1)
+    spare = np.flatnonzero((n_clips < n_left).all(axis=1))
+    if len(spare) == 0:
         raise ValueError(
             "Cannot hold back a group for validation: each has all clips of some class, of which "
             "none would be left to learn from. Pass X_val and y_val, other groups, or "
             "early_stopping=False."
         )
+    missing, held = fraction * len(y), []
+    for group in np.random.RandomState(seed).permutation(spare):
+        if abs(missing - sizes[group]) < missing and (n_clips[group] < n_left).all():
+            missing, n_left = missing - sizes[group], n_left - n_clips[group]
+            held.append(group)
+    is_held = np.isin(group_of_clip, held or spare[sizes[spare].argmin()])
     return np.flatnonzero(~is_held), np.flatnonzero(is_held)
 
 

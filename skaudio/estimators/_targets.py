@@ -132,7 +132,9 @@ class ClassTarget(Target):
     def check(self, y: Any, name: str = "y") -> NDArray:
         if isinstance(y, (list, tuple)):  # numpy would make text of mixed labels
             _sortable(np.array([*y, None], dtype=object)[:-1], name)
-        if isinstance(getattr(y, "dtype", None), pd.api.extensions.ExtensionDtype):
+        if isinstance(y, pd.DataFrame) and y.shape[1] == 1 and _is_extension(y.iloc[:, 0]):
+            y = y.iloc[:, 0]
+        if _is_extension(y):
             values = np.asarray(y, dtype=object)
             _refuse_missing(values, name)  # numpy would make NaN of them,
             y = pd.Series(values).infer_objects().to_numpy()  # and 1.0 of what is True or 1
@@ -363,6 +365,11 @@ class NumberTarget(Target):
     def first_bias(self, target: NDArray, weight: NDArray | None) -> NDArray[np.float64]:
         """Return zeros: the mean, once standardised."""
         return np.zeros(self.n_outputs)
+
+
+def _is_extension(y: Any) -> bool:
+    """Tell whether labels have a type of pandas' own, such as Int64 or category."""
+    return isinstance(getattr(y, "dtype", None), pd.api.extensions.ExtensionDtype)
 
 
 def _refuse_missing(labels: NDArray, name: str) -> None:

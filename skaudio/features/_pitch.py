@@ -166,8 +166,10 @@ class PitchPlan:
         shortest_first = self.lags[::-1]
         edges = np.sqrt(shortest_first[1:] * shortest_first[:-1])
         starts = np.concatenate([[0], np.ceil(2 * edges).astype(np.intp) - first])
+        before, middle, after = (correlation[:, i : i - 2 or None] for i in range(3))
+        at = np.nonzero((middle >= before) & (middle >= after))
         tops = correlation.copy()
-        _, tops[:, 1:-1] = _parabola(*(correlation[:, i : i - 2 or None] for i in range(3)))
+        _, tops[:, 1:-1][at] = _parabola(before[at], middle[at], after[at])
         return np.minimum(np.maximum.reduceat(tops, starts, axis=1)[:, ::-1], 1)
 
     def refine(

@@ -171,10 +171,14 @@ class FeatureCache(ClipTransformer):
         self.steps_ = clone(self.steps)
         for step in flatten(self.steps_):
             _check_stateless(step)
-        if holds_paths(X):
-            _fit_to_files(self.steps_, check_paths(X))
-        else:
-            _fit_to_clips(self.steps_, X, y)
+            if isinstance(step, WaveformTransformer):
+                step._check()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SkaudioWarning)  # of which all has been said
+            if holds_paths(X):
+                _fit_to_files(self.steps_, check_paths(X))
+            else:
+                _fit_to_clips(self.steps_, X, y)
         _check_rates(self.steps_)
         for loader in loaders(self.steps_):
             loader.set_params(on_error="stop", verbose=0)  # the cache does both itself
@@ -202,11 +206,12 @@ class FeatureCache(ClipTransformer):
         files = {name: entry_of_waveform(folder, name) for name in clips}
         try:
             return self._look_up(names, clips, files, stack=isinstance(waveforms, np.ndarray))
-        except AudioFormatError:
-            # It counts clips within a part of those that were missing. Given all of them, the
-            # steps name the clip by its place.
-            run(self.steps_, X)
-            raise
+        except AudioFormatError as error:
+            fault = error
+        # It counts clips within a part of those that were missing. Given all of them, the steps
+        # name the clip by its place.
+        run(self.steps_, X)
+        raise fault
 
     def _look_up(
         self, names: list[str], clips: dict[str, Any], files: dict[str, Path | None], *, stack: bool
@@ -236,8 +241,8 @@ class FeatureCache(ClipTransformer):
         Parameters
         ----------
         input_features : array-like of str, optional
-            Passed to the first step. One that knows no names, as a loader, leaves the next one
-            to do without.
+            Passed to the first step. A step that names no features, such as a loader, passes no
+            names on.
 
         Returns
         -------
@@ -359,20 +364,15 @@ def _fit_to_clips(steps: Any, X: Any, y: Any) -> None:
         return
     first.fit(X, y)
     one = X[:1] if hasattr(X, "__getitem__") else np.asarray(X)[:1]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SkaudioWarning)  # `transform` warns of all clips
-        for step, following in pairwise([first, *others]):
-            one = step.transform(one)
-            following.fit(one)
+    for step, following in pairwise([first, *others]):
+        one = step.transform(one)
+        following.fit(one)
 
 
 def _fit_to_files(steps: Any, paths: list[str]) -> None:
     """Let steps learn the little that they may: a sample rate, a number of bands."""
     for loader in loaders(steps):
         loader.fit(paths)
-    for step in flatten(steps):
-        if isinstance(step, WaveformTransformer):
-            step._check()
     if any(isinstance(step, TemporalStatistics) for step in flatten(steps)):
         X: Any = paths[:1]
         for step in flatten(steps):

@@ -191,6 +191,8 @@ def test_resample_refuses_another_rate_than_the_waveforms_own_and_several_axes()
         resample(waveform, 44100, 8000)
     with pytest.raises(AudioFormatError, match=r"shape \(2, 80\).* clip by clip"):
         resample(waveform.reshape(2, 80), 16000, 8000)
+    with pytest.raises(AudioFormatError, match=r"shape \(2, 80\)"):
+        resample(np.zeros((2, 80)), 8000, 8000)
 
 
 def test_resample_refuses_what_overflows():

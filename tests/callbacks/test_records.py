@@ -4,6 +4,7 @@ import logging
 import pickle
 import sys
 
+import numpy as np
 import pandas as pd
 import pytest
 from skorch.callbacks import Callback
@@ -68,6 +69,7 @@ class Note(Callback):
 
     def on_epoch_end(self, net, **kwargs):
         net.history.record("note", "all is well")
+        net.history.record("share", np.array(1 / 3))
 
 
 def test_a_callback_may_record_texts(tmp_path, tones, caplog):
@@ -76,6 +78,8 @@ def test_a_callback_may_record_texts(tmp_path, tones, caplog):
             Note(), tones, max_epochs=1, further=[EpochLog("mine"), HistoryFile(tmp_path / "m.csv")]
         )
     assert "note all is well" in caplog.messages[0]
+    assert "share 0.3333" in caplog.messages[0]
+    assert "share 0.33333" not in caplog.messages[0]
     assert pd.read_csv(tmp_path / "m.csv")["note"].tolist() == ["all is well"]
 
 

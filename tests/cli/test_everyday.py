@@ -181,7 +181,7 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
         (
             "evaluate {out}/two.skaudio {out}/t.csv --data-path {setup} --predictions {out}/p.csv",
             1,
-            r"t.csv: the label of low/1.wav is 'b', and 0 more are no numbers",
+            r"t.csv: 1 of 2 labels are no finite numbers, .* the first is 'b', of low/1.wav",
         ),
         (
             "evaluate {out}/two.skaudio {out}/groups.csv --data-path {setup}",
@@ -199,6 +199,16 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
             r"nothing can be written to .*clips.csv",
         ),
         ("fit {setup}/clips.csv", 2, r"Missing option '-o'"),
+        (
+            "fit {out}/one.csv -o {out}/m --pipeline voice --data-path {setup}",
+            1,
+            r"one.csv: has the single label 'x', but expected several",
+        ),
+        (
+            "fit {setup}/clips.csv -o {out}/m --groups label --epochs 1",
+            1,
+            r"each has all clips of some class.*On the command line: early_stopping is --groups",
+        ),
         ("fit {setup}/low/test.csv -o {out}/m", 1, r"6 of 6 files are missing"),
         ("predict {out}/m {setup}/low/0.wav", 2, r"File '.*' does not exist"),
         ("predict {setup}/clips.csv {setup}/low/0.wav", 1, r"is no zip file"),
@@ -221,6 +231,7 @@ def test_mistakes(command, setup, tmp_path, line, status, message):
         make_pipeline(*pipeline[:-1], Ridge()).fit(paths, np.ones((2, 2))), tmp_path / "two.skaudio"
     )
     lines = [f"low/{i}.wav,{i},{'' if i < 5 else 'x'},x" for i in range(6)]
+    (tmp_path / "one.csv").write_text("file,label\nlow/0.wav,x\nlow/1.wav,x\n")
     (tmp_path / "t.csv").write_text("file,label\nlow/0.wav,1\nlow/1.wav,b\n")
     (tmp_path / "groups.csv").write_text("\n".join(["file,label,empty,one", *lines]) + "\n")
     found, output, errors = command(line)

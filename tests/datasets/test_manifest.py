@@ -159,7 +159,7 @@ def test_no_rows(corpus):
 
 def test_blanks_beside_commas_belong_to_nothing(corpus):
     folder, _ = corpus
-    text = "file , label, who \nwav/a.wav , joy ,ann\nwav/b.wav, joy,  \n"
+    text = '\ufefffile , "label", who \nwav/a.wav , joy ,ann\nwav/b.wav, "joy",  \n'
     (folder / "blanks.csv").write_text(text)
     clips = load_manifest(folder / "blanks.csv")
     assert clips.data.tolist() == [str(folder / "wav" / name) for name in ("a.wav", "b.wav")]
@@ -173,9 +173,11 @@ def test_blanks_beside_commas_belong_to_nothing(corpus):
     [
         (b"", r"bad.csv: is no CSV file in UTF-8 with a header \(No columns to parse"),
         (b"file,label\nwav/a.wav,\xff\n", r"bad.csv: is no CSV file in UTF-8 .*can't decode"),
-        (b"file,label\nwav/a.wav,x,\n", r"bad.csv: its lines have more cells than the 2 columns"),
+        (b"file,label\nwav/a.wav,x,\n", r"bad.csv: is no CSV .*Expected 2 fields in line 2, saw 3"),
         (b"file,label\nwav/a.wav,x\nwav/b.wav,x,y\n", r"bad.csv: is no CSV .*Expected 2 fields"),
         (b"file,label,label \nwav/a.wav,x,y\n", r"bad.csv: has several columns 'label'"),
+        (b"file,label,label\nwav/a.wav,x,y\n", r"bad.csv: has several columns 'label'"),
+        (b"file,label\n", r"bad.csv: has no rows"),
     ],
 )
 def test_no_table(corpus, content, message):
@@ -183,6 +185,14 @@ def test_no_table(corpus, content, message):
     (folder / "bad.csv").write_bytes(content)
     with pytest.raises(ValueError, match=message):
         load_manifest(folder / "bad.csv")
+
+
+def test_columns_without_a_name_do_no_harm(corpus):
+    folder, _ = corpus
+    (folder / "wide.csv").write_text('file,label,,\nwav/a.wav,"joy, pure",,\nwav/b.wav,joy,,7\n')
+    clips = load_manifest(folder / "wide.csv")
+    assert clips.target.tolist() == ["joy, pure", "joy"]
+    assert clips["column 3"][1] == 7
 
 
 def test_a_column_may_be_called_self(corpus):

@@ -442,14 +442,15 @@ def test_numbers_in_any_object_are_labels(tiny, features, form):
         (pd.Series([True, False] * 24, dtype="category"), [False, True]),
         (pd.Series([1, 2] * 24, dtype="Int64"), [1, 2]),
         (pd.Series(["b", "a"] * 24, dtype="string"), ["a", "b"]),
+        (pd.DataFrame({"y": pd.Series([1, 2] * 24, dtype="Int64")}), [1, 2]),
     ],
-    ids=["boolean", "categories of truth", "Int64", "string"],
+    ids=["boolean", "categories of truth", "Int64", "string", "table of one column"],
 )
 def test_labels_of_pandas_stay_what_they_are(tiny, features, y, classes):
     model = classifier(tiny).fit(features[0], y)
     assert [type(label) for label in model.classes_.tolist()] == [type(c) for c in classes]
     assert model.classes_.tolist() == classes
-    assert 0 <= model.score(features[0], y) <= 1
+    assert 0 <= model.score(features[0], np.asarray(y).ravel().tolist()) <= 1
 
 
 @pytest.mark.parametrize(

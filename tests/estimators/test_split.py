@@ -131,7 +131,15 @@ def test_groups_that_a_class_needs_are_kept(seed):
     y = np.where(groups < 6, groups, np.arange(40) % 6)  # classes 0 to 5 of a group each, and two
     train, valid = split_indices(y, groups, 0.4, seed, stratify=True)
     assert set(y[train]) == set(range(6))
-    assert len(valid)
+    assert 10 <= len(valid) <= 20
+
+
+def test_a_group_that_is_larger_than_wanted_is_better_than_none():
+    groups = np.repeat([0, 1, 2], [8, 2, 10])
+    y = np.r_[[0, 1] * 4, 0, 0, [2] * 10]
+    for seed in range(5):
+        _, valid = split_indices(y, groups, 0.01, seed, stratify=True)
+        assert set(groups[valid]) == {1}
 
 
 @pytest.mark.parametrize("n_groups", [2, 3])

@@ -58,6 +58,14 @@ def test_groups_may_be_a_table_of_one_column(table):
     assert_array_equal(scale_by_group(table, groups), scale_by_group(table, groups["speaker"]))
 
 
+def test_large_numbers_of_groups_stay_apart(table):
+    numbers = 2**53 + np.arange(30) % 3
+    expected = scale_by_group(table, np.arange(30) % 3)
+    assert_array_equal(scale_by_group(table, pd.Series(numbers, dtype="Int64")), expected)
+    with pytest.raises(ValueError, match=r"groups has the shape \(30, 2\), but expected one"):
+        scale_by_group(table, np.ones((30, 2)))
+
+
 def test_groups_of_another_length(table):
     with pytest.raises(ValueError, match="inconsistent numbers of samples: .30, 29."):
         scale_by_group(table, np.arange(29))
