@@ -411,13 +411,11 @@ def _check_list(
 ) -> list[NDArray[np.float32]]:
     clips = []
     for i, item in enumerate(X):
+        if isinstance(item, np.ndarray):
+            _refuse_kinds(item, f"Clip {i}")
         try:
             values = np.asarray(item)
-            if hasattr(item, "dtype"):
-                _refuse_kinds(values, f"Clip {i}")
             clip = np.ascontiguousarray(values, dtype=np.float32)
-        except AudioFormatError:
-            raise
         except (TypeError, ValueError):
             clip = None
         if clip is None or values.ndim not in ndims:

@@ -88,15 +88,9 @@ class PitchPlan:
             )
         if hop_length is None:
             hop_length = round(sample_rate / 100)
-        return cls(
-            Framing(
-                make_window("hann", win_length, padded_length(transformer)),
-                hop_length,
-                True,
-                "constant",
-            ),
-            sample_rate / np.geomspace(fmin, fmax, transformer.n_lags),
-        )
+        window = make_window("hann", win_length, padded_length(transformer))
+        framing = Framing(window, hop_length, True, "constant")
+        return cls(framing, sample_rate / np.geomspace(fmin, fmax, transformer.n_lags))
 
     @cached_property
     def weights(self) -> NDArray[np.float32]:
