@@ -10,7 +10,6 @@ from typing import Any
 import click
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.base import is_classifier, is_regressor
 from sklearn.metrics import mean_absolute_error
 from sklearn.pipeline import Pipeline
@@ -19,7 +18,7 @@ import skaudio.networks as networks
 from skaudio.callbacks import EpochLog
 from skaudio.cli.reporting import bar_level
 from skaudio.cli.results import evaluate_labels, tabulate, write_text
-from skaudio.cli.tables import check_labels, find_paths, read_table
+from skaudio.cli.tables import check_labels, find_paths, read_numbers, read_table
 from skaudio.estimators import AudioClassifier, MultiCorpusClassifier
 from skaudio.features import LogMelSpectrogram
 from skaudio.metrics import concordance_correlation
@@ -84,7 +83,7 @@ def evaluate(path: Path, options: Mapping[str, Any]) -> dict[str, Any]:
     if is_classifier(model):
         check_labels(options["table"], table, _labels(model), path)
     else:
-        truth = _read_numbers(options["table"], table)
+        truth = read_numbers(options["table"], table)
     found = _predict(model, find_paths(table, base)).assign(filename=table["file"])
     if "prediction_0" in found:
         raise ValueError(
@@ -115,19 +114,6 @@ def _check_output(path: Path) -> None:
             f"nothing can be written to {path.parent} ({error}). Choose another folder.",
             param_hint="-o",
         ) from error
-
-
-def _read_numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float64]:
-    numbers = pd.to_numeric(table["label"], errors="coerce").to_numpy(dtype=float)
-    wrong = np.flatnonzero(~np.isfinite(numbers))
-    if len(wrong):
-        first = table.iloc[wrong[0]]
-        raise ValueError(
-            f"{path}: {len(wrong)} of {len(table)} labels are no finite numbers, which the model "
-            f"estimates; the first is {first['label']!r}, of {first['file']}. Correct them, or "
-            "leave the lines out."
-        )
-    return numbers
 
 
 def _check_groups(path: Path, table: pd.DataFrame, column: str) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from skaudio.cli.reporting import LOG
 from skaudio.exceptions import AudioFormatError
 
-__all__ = ["check_labels", "find_paths", "read_table"]
+__all__ = ["check_labels", "find_paths", "read_numbers", "read_table"]
 
 _COLUMNS = ["file", "label"]
 _N_NAMED = 5
@@ -99,13 +100,38 @@ def check_labels(path: Path, table: pd.DataFrame, known: Sequence[str], source: 
     ValueError
         Names the first such clip, and the labels of `source`.
     """
-    rows = np.flatnonzero(~table["label"].isin(list(known)))
+    remedy = "Leave such clips out, or train with clips of this label."
+    _refuse_labels(
+        path, table, ~table["label"].isin(list(known)), f"that {source} lacks",
+        f"Known are {sorted(set(known))}. {remedy}",
+    )  # fmt: skip
+
+
+def read_numbers(path: Path, table: pd.DataFrame) -> NDArray[np.float64]:
+    """Return the labels of a table as numbers.
+
+    Raises
+    ------
+    ValueError
+        Names the first clip whose label is no finite number.
+    """
+    numbers = pd.to_numeric(table["label"], errors="coerce").to_numpy(dtype=float)
+    _refuse_labels(
+        path, table, ~np.isfinite(numbers), "that is no finite number",
+        "The model estimates numbers: correct these labels, or leave the lines out.",
+    )  # fmt: skip
+    return numbers
+
+
+def _refuse_labels(
+    path: Path, table: pd.DataFrame, is_wrong: Sequence[bool], fault: str, remedy: str
+) -> None:
+    rows = np.flatnonzero(is_wrong)
     if len(rows):
         first = table.iloc[rows[0]]
         raise ValueError(
-            f"{path}: {len(rows)} of {len(table)} clips have a label that {source} lacks, the "
-            f"first is {first['file']} with {first['label']!r}. Known are {sorted(set(known))}. "
-            "Leave such clips out, or train with clips of this label."
+            f"{path}: {len(rows)} of {len(table)} clips have a label {fault}, the first is "
+            f"{first['file']} with {first['label']!r}. {remedy}"
         )
 
 

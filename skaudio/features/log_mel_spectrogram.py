@@ -72,11 +72,11 @@ class LogMelSpectrogram(WaveformTransformer):
         Power that is 0 dB; "max" (or ``numpy.max``) is the largest of the clip. A callable gets
         the clip's mel power, of shape ``(n_mels, n_frames)``. Only for ``log="db"``.
     amin : float, default=1e-10
-        Smaller powers are raised to this one. Only for ``log="db"``.
+        Smaller powers are raised to this one, 1e-37 or more. Only for ``log="db"``.
     top_db : float or None, default=80.0
         Values more than this below the clip's largest are raised to it. Only for ``log="db"``.
     eps : float, default=1e-6
-        Added to the power before its logarithm. Only for ``log="ln"``.
+        Added to the power before its logarithm, 1e-37 or more. Only for ``log="ln"``.
     subtract_clip_mean : bool, default=False
         Subtract from each band its mean over the clip. Of logarithms this takes away the colour
         of microphone and room (and with it the level), which helps to recognise voices that were

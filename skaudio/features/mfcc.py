@@ -84,11 +84,11 @@ class MFCC(WaveformTransformer):
         Whether the coefficients are those of decibels, or of the natural logarithm of the power
         plus `eps`.
     amin : float, default=1e-10
-        Smaller mel powers are raised to this one. Only for ``log="db"``.
+        Smaller mel powers are raised to this one, 1e-37 or more. Only for ``log="db"``.
     top_db : float or None, default=80.0
         Decibels more than this below the clip's largest are raised to it. Only for ``log="db"``.
     eps : float, default=1e-6
-        Added to the power before its logarithm. Only for ``log="ln"``.
+        Added to the power before its logarithm, 1e-37 or more. Only for ``log="ln"``.
     n_jobs : int, optional
         Number of threads; None means 1 unless a :func:`joblib.parallel_config` says otherwise.
 

@@ -216,6 +216,12 @@ def test_plain_waveforms_have_the_rate_that_is_passed(as_array, array_rate):
     assert AudioLoader(sample_rate=None, array_rate=array_rate).fit(X).sample_rate_ == array_rate
 
 
+def test_a_fit_to_files_forgets_the_arrays_before(paths):
+    loader = AudioLoader().fit(np.zeros((2, 800))).fit(paths)
+    assert not hasattr(loader, "n_features_in_")
+    assert loader.transform(np.zeros((2, 900))).shape == (2, 900)
+
+
 def test_waveforms_of_a_known_lower_rate_are_converted_without_a_word():
     X = [np.ones(800), Waveform(np.ones(800), 16000), np.ones(80), Waveform(np.ones(80), 8000)]
     clips = AudioLoader(array_rate=8000).fit_transform(X)

@@ -181,7 +181,7 @@ def test_the_label_is_that_of_predict(command, setup, tmp_path, table):
         (
             "evaluate {out}/two.skaudio {out}/t.csv --data-path {setup} --predictions {out}/p.csv",
             1,
-            r"t.csv: 1 of 2 labels are no finite numbers, .* the first is 'b', of low/1.wav",
+            r"t.csv: 1 of 2 clips have a label that is no finite number, .* low/1.wav with 'b'",
         ),
         (
             "evaluate {out}/two.skaudio {out}/groups.csv --data-path {setup}",

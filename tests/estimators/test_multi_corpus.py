@@ -481,6 +481,9 @@ def test_add_corpus_of_a_table_of_another(fitted, corpora):
     X, y, _ = corpora
     with pytest.raises(ValueError, match=r"clips of \['ur'\] in its column.*learns 'fr'"):
         fitted.add_corpus(X[of(X, "ur")], y[of(X, "ur")], "fr")
+    mixed = X[of(X, "ur")].assign(corpus=[1] + ["b"] * (of(X, "ur").sum() - 1))
+    with pytest.raises(ValueError, match=r"clips of \['1', 'b'\] in its column.*learns 'fr'"):
+        fitted.add_corpus(mixed, y[of(X, "ur")], "fr")
 
 
 @pytest.mark.parametrize(("n_epochs", "epochs"), [(3, [1, 1, 1]), (4, [2, 1, 1]), (10, [4, 3, 3])])

@@ -14,7 +14,7 @@ from sklearn import config_context
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.dummy import DummyClassifier
 from sklearn.model_selection import GridSearchCV
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -239,6 +239,21 @@ class TestWhatItGives:
             with pytest.warns(SkaudioWarning, match="of 256 mel bands are empty") as caught:
                 cache.fit(clips)
             assert len(caught) == 1
+
+    def test_a_union_is_cached_part_by_part(self, recorded, location):
+        def union(wrap):
+            parts = LogMelSpectrogram(sample_rate=RATE), MFCC(sample_rate=RATE)
+            steps = [
+                make_pipeline(AudioLoader(sample_rate=RATE), part, TemporalStatistics())
+                for part in parts
+            ]
+            return FeatureUnion([("mel", wrap(steps[0])), ("mfcc", wrap(steps[1]))])
+
+        with pytest.raises(ValueError, match="does not look into FeatureUnion.*each of its parts"):
+            FeatureCache(union(lambda steps: steps), location).fit(recorded)
+        expected = union(lambda steps: steps).fit_transform(recorded)
+        cached = union(lambda steps: FeatureCache(steps, location)).fit_transform(recorded)
+        np.testing.assert_array_equal(cached, expected)
 
     def test_order_and_repetition(self, files, location, diary):
         cache = FeatureCache(Spell(), location).fit(files)

@@ -294,6 +294,7 @@ def test_frames_left_open_are_chosen(settings, n_fft, hop_length):
         ({"triangles": "bark"}, "'triangles' parameter"),
         ({"amin": 0.0}, "'amin' parameter"),
         ({"amin": 1e-50}, "'amin' parameter"),
+        ({"log": "ln", "eps": 1e-50}, "'eps' parameter"),
         ({"top_db": -1}, "'top_db' parameter"),
         ({"window": "triangel"}, "window='triangel' is not a window of scipy.signal.get_window"),
         ({"window": np.ones(5)}, r"window has shape \(5,\), but expected \(512,\)"),
